@@ -1,0 +1,19 @@
+"""Artifact types of the custom components.
+
+`TYPE_NAME` is `<module>.<Class>` with one dot and there are no `PROPERTIES`: what
+Kubeflow's importer accepts. Facts go into custom properties.
+"""
+
+from tfx.types import artifact
+
+
+class SourceManifest(artifact.Artifact):
+    """`manifest.json`: every source file with its size and digest."""
+
+    TYPE_NAME = "components.SourceManifest"
+
+
+class InvarianceReport(artifact.Artifact):
+    """`decision.json` and `report.html`: what was decided, and why."""
+
+    TYPE_NAME = "components.InvarianceReport"

@@ -1,0 +1,1 @@
+"""MultiEnvExampleGen: one Examples artifact from several environments."""

@@ -1,0 +1,104 @@
+"""Counts of what was ingested, carried on the Examples artifact.
+
+Everything later that must notice a vanished slice or a small group looks here:
+
+    {"environments": {"EWR": {"held_out": false,
+                              "splits": {"train": {"examples": 9, "positives": 2}},
+                              "dropped": {"no_label": 1, "train_side_of_key": 0}}},
+     "slices": {"eval": {'["environment", "carrier"]': [[["EWR", "UA"], 12000]]}}}
+"""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NO_LABEL = "no_label"
+TRAIN_SIDE = "train_side_of_key"
+
+
+def empty() -> dict[str, Any]:
+    """Counts of nothing."""
+    return {"environments": {}, "slices": {}, "missing": {}, "rows": 0}
+
+
+def add_environment(
+    counts: dict[str, Any],
+    environment: str,
+    held_out: bool,
+    dropped: dict[str, int],
+    splits: dict[str, tuple[int, int]],
+) -> None:
+    """Adds rows of one environment: split -> (examples, positives)."""
+    entry = counts["environments"].setdefault(
+        environment,
+        {"held_out": held_out, "splits": {}, "dropped": {NO_LABEL: 0, TRAIN_SIDE: 0}},
+    )
+    for reason, number in dropped.items():
+        entry["dropped"][reason] += int(number)
+    for split, (examples, positives) in splits.items():
+        found = entry["splits"].setdefault(split, {"examples": 0, "positives": 0})
+        found["examples"] += int(examples)
+        found["positives"] += int(positives)
+
+
+def add_slices(
+    counts: dict[str, Any], split: str, features: list[str], columns: list[pa.Array]
+) -> None:
+    """Counts the values (or joint values) of slice features in one split.
+
+    Rows where one of the features is missing belong to none of its slices.
+
+    Args:
+      counts: to be added to.
+      split: train, eval or ood.
+      features: one feature, or the features of a cross.
+      columns: their values, each [rows].
+    """
+    present = np.ones(len(columns[0]), dtype=bool)
+    for column in columns:
+        present &= pc.is_valid(column).to_numpy(zero_copy_only=False)
+    arrays = [column.filter(pa.array(present)) for column in columns]
+    names = [str(i) for i in range(len(arrays))]
+    table = pa.table([*arrays, pa.array(np.ones(present.sum(), np.int64))], [*names, "n"])
+    grouped = table.group_by(names).aggregate([("n", "sum")])
+    values = zip(*(map(text, grouped[n].to_pylist()) for n in names), strict=True)
+    found = dict(zip(values, grouped["n_sum"].to_pylist(), strict=True))
+    slot = counts["slices"].setdefault(split, {}).setdefault(json.dumps(features), [])
+    merged = Counter({tuple(value): number for value, number in slot})
+    merged.update(found)
+    slot[:] = sorted([list(value), number] for value, number in merged.items())
+
+
+def text(value: Any) -> str:
+    """A slice value as text, as TFMA writes it."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)
+
+
+def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of counts of several ranges."""
+    total = empty()
+    for part in parts:
+        total["rows"] += part["rows"]
+        for name, number in part["missing"].items():
+            total["missing"][name] = total["missing"].get(name, 0) + number
+        for name, entry in part["environments"].items():
+            splits = {
+                split: (n["examples"], n["positives"])
+                for split, n in entry["splits"].items()
+            }
+            add_environment(
+                total, name, entry["held_out"], entry["dropped"], splits
+            )
+        for split, features in part["slices"].items():
+            for key, found in features.items():
+                slot = total["slices"].setdefault(split, {}).setdefault(key, [])
+                merged = Counter({tuple(value): number for value, number in slot})
+                merged.update({tuple(value): number for value, number in found})
+                slot[:] = sorted([list(v), n] for v, n in merged.items())
+    return total

@@ -1,0 +1,208 @@
+"""From the manifest's files to split examples: schema first, then shards, on Beam."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+
+from components.errors import DataError
+from components.multi_env_example_gen import counts as counting
+from components.multi_env_example_gen import readers, shards, splitting
+from components.multi_env_example_gen.columns import Schema
+from components.multi_env_example_gen.labels import check_label
+from components.source_manifest.listing import SourceFile
+
+_RESULTS = ".results"
+
+
+def ingest(
+    files: list[SourceFile],
+    spec: shards.Spec,
+    folder: str,
+    make_pipeline: Callable[[], beam.Pipeline],
+) -> dict[str, Any]:
+    """Writes `<folder>/Split-{train,eval,ood}/*.gz` and returns the counts.
+
+    Args:
+      files: the manifest.
+      spec: label, split, slices.
+      folder: of the Examples artifact.
+      make_pipeline: makes a Beam pipeline; called once, or again each time that a CSV
+        column turns out to be wider than its first block showed.
+
+    Raises:
+      DataError: the data cannot be trained on; one sentence.
+    """
+    schema = plan_schema(files, spec)
+    tasks = plan_tasks(files)
+    while True:
+        results = _run(tasks, spec, schema, folder, make_pipeline)
+        errors = [r["error"] for r in results if "error" in r]
+        if errors:
+            raise DataError(errors[0])
+        widened = [r["widen"] for r in results if "widen" in r]
+        if not widened:
+            break
+        for name, kind in sorted(widened):
+            schema[name] = dataclasses.replace(schema[name], kind=kind)
+    total = counting.merge([r["counts"] for r in results])
+    check_counts(total, files, spec)
+    return total
+
+
+def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
+    """The joint schema, checked for the columns that the config names."""
+    schemas: dict[str, dict[str, Schema]] = {}
+    for file in files:
+        found = readers.schema_of(file.path, file.format)
+        schemas.setdefault(file.environment or "the source", {})[file.path] = found
+    headerless = {file.path for file in files if file.format == "tfrecord"}
+    schema = readers.joint_schema(schemas, headerless)
+    source = spec.label.get("from") or spec.label["name"]
+    for environment, by_path in schemas.items():
+        if not any(source in found for found in by_path.values()):
+            check_label(spec.label, by_path[next(iter(by_path))], [environment])
+    check_label(spec.label, schema, list(schemas))
+    known = {*schema, shards.ENVIRONMENT}
+    for key, names in (
+        ("data.split.by", spec.split_by),
+        ("evaluate.slices", [f for cross in spec.slices for f in cross]),
+        ("data.environments.environment_column", [spec.environment_column]),
+    ):
+        for name in names:
+            if name is not None and name not in known:
+                raise DataError(
+                    f"{key}: column {name!r} is not in the data; the columns are"
+                    f" {', '.join(schema)}"
+                )
+    if shards.ENVIRONMENT in schema and spec.environment_column != shards.ENVIRONMENT:
+        raise DataError(
+            f"the data already has a column {shards.ENVIRONMENT!r}, which is where the"
+            " environment is stamped; rename it, or name it as environment_column"
+        )
+    return schema
+
+
+def plan_tasks(files: list[SourceFile]) -> list[shards.Task]:
+    """Every range of every file, with the name of its shards."""
+    parts = [
+        (file, part)
+        for file in files
+        for part in readers.ranges_of(file.path, file.format)
+    ]
+    return [
+        shards.Task(
+            path=file.path,
+            format=file.format,
+            environment=file.environment,
+            held_out=file.held_out,
+            part=part,
+            shard=f"data_tfrecord-{i:05d}-of-{len(parts):05d}",
+        )
+        for i, (file, part) in enumerate(parts)
+    ]
+
+
+def check_counts(
+    counts: dict[str, Any], files: list[SourceFile], spec: shards.Spec
+) -> None:
+    """Refuses data that no invariance can be learned from or shown on.
+
+    Raises:
+      DataError: an environment with no rows or no labelled rows, one class only in a
+        training environment, a held-out environment without examples.
+    """
+    found = counts["environments"]
+    names = [f.environment for f in files if f.environment] + list(spec.held_out)
+    for name in dict.fromkeys([*names, *found]):
+        entry = found.get(name)
+        examples = sum(s["examples"] for s in entry["splits"].values()) if entry else 0
+        if entry is None:
+            raise DataError(
+                f"environment {name!r} has no rows; check its files, or remove it from"
+                " data.environments"
+            )
+        if entry["held_out"] and not entry["splits"].get(splitting.OOD):
+            raise DataError(
+                f"held-out environment {name!r} has no examples left to evaluate:"
+                f" {_dropped(entry)}; give it more data, or another split"
+            )
+        if not examples:
+            raise DataError(
+                f"environment {name!r} has no labelled rows: {_dropped(entry)}; check"
+                " data.label"
+            )
+        if not entry["held_out"]:
+            _check_training(name, entry, spec)
+
+
+def _check_training(name: str, entry: dict[str, Any], spec: shards.Spec) -> None:
+    for split in (splitting.TRAIN, splitting.EVAL):
+        numbers = entry["splits"].get(split, {"examples": 0, "positives": 0})
+        if not numbers["examples"]:
+            raise DataError(
+                f"environment {name!r} has no rows in split {split!r}; change"
+                " data.split (a fraction nearer to 0.5, or finer keys in `by`)"
+            )
+    train = entry["splits"][splitting.TRAIN]
+    if train["positives"] in (0, train["examples"]):
+        value = 1 if train["positives"] else 0
+        raise DataError(
+            f"environment {name!r} has one class only in split 'train': all"
+            f" {train['examples']:,} examples have {spec.label['name']} = {value};"
+            " check data.label, or hold the environment out"
+        )
+
+
+def _dropped(entry: dict[str, Any]) -> str:
+    dropped = entry["dropped"]
+    return (
+        f"{dropped[counting.NO_LABEL]:,} rows without a label,"
+        f" {dropped[counting.TRAIN_SIDE]:,} on the training side of the split's key"
+    )
+
+
+def _run(
+    tasks: list[shards.Task],
+    spec: shards.Spec,
+    schema: Schema,
+    folder: str,
+    make_pipeline: Callable[[], beam.Pipeline],
+) -> list[dict[str, Any]]:
+    """Runs all tasks; each leaves its result as a file, so any runner can do it."""
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)
+    for split in splitting.SPLITS:
+        tf.io.gfile.makedirs(os.path.join(folder, f"Split-{split}"))
+    tf.io.gfile.makedirs(os.path.join(folder, _RESULTS))
+    with make_pipeline() as pipeline:
+        _ = (
+            pipeline
+            | "Tasks" >> beam.Create([shards.task_to_json(task) for task in tasks])
+            | "Spread" >> beam.Reshuffle()
+            | "WriteShards" >> beam.Map(_do_task, spec, schema, folder)
+        )
+    results = []
+    for task in tasks:
+        with tf.io.gfile.GFile(os.path.join(folder, _RESULTS, task.shard)) as file:
+            results.append(json.loads(file.read()))
+    tf.io.gfile.rmtree(os.path.join(folder, _RESULTS))
+    return results
+
+
+def _do_task(text: str, spec: shards.Spec, schema: Schema, folder: str) -> None:
+    task = shards.task_from_json(text)
+    try:
+        result: dict[str, Any] = {
+            "counts": shards.run_task(task, spec, schema, folder)
+        }
+    except DataError as error:
+        result = {"error": str(error)}
+    except readers.ColumnWidened as wider:
+        result = {"widen": [wider.column, wider.kind]}
+    with tf.io.gfile.GFile(os.path.join(folder, _RESULTS, task.shard), "w") as file:
+        file.write(json.dumps(result))

@@ -1,0 +1,270 @@
+"""One range of one source file to its shards: stamp, label, split, encode, count."""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import DataError
+from components.multi_env_example_gen import counts as counting
+from components.multi_env_example_gen import readers, splitting
+from components.multi_env_example_gen.columns import Column, Schema, as_kind, to_feature
+from components.multi_env_example_gen.labels import make_label
+
+ENVIRONMENT = "environment"
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What to make of the sources, the same for every range.
+
+    Attributes:
+      label: see `labels`.
+      eval_fraction: share of the keys on the eval side, in (0, 1).
+      split_by: key columns that stay on one side together; empty: each row alone.
+      slices: features (or crosses) to count.
+      environment_column: column that tells the environment, or None.
+      held_out: environments to hold out where a column tells them.
+    """
+
+    label: dict[str, Any]
+    eval_fraction: float
+    split_by: tuple[str, ...]
+    slices: tuple[tuple[str, ...], ...]
+    environment_column: str | None = None
+    held_out: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One range of one file, and the name of the shards that it becomes."""
+
+    path: str
+    format: str
+    environment: str | None
+    held_out: bool
+    part: readers.Range
+    shard: str
+
+
+def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, Any]:
+    """Writes the shards of one range.
+
+    Args:
+      task: the range.
+      spec: label, split and slices.
+      schema: the joint schema of all environments.
+      folder: of the Examples; shards go to `<folder>/Split-<split>/<shard>.gz`.
+
+    Returns:
+      Counts (see `counts`).
+
+    Raises:
+      DataError, ColumnWidened: as the readers and `make_label` do.
+    """
+    import tensorflow as tf
+
+    total = counting.empty()
+    writers: dict[str, tf.io.TFRecordWriter] = {}
+    try:
+        for batch in readers.batches(task.path, task.format, task.part, schema):
+            _check_columns(batch, schema, task)
+            parts = _process(batch, task, spec, schema, total)
+            for split, examples in parts.items():
+                if split not in writers:
+                    path = os.path.join(folder, f"Split-{split}", f"{task.shard}.gz")
+                    writers[split] = tf.io.TFRecordWriter(
+                        path, tf.io.TFRecordOptions("GZIP", compression_level=1)
+                    )
+                for example in examples:
+                    writers[split].write(example)
+    finally:
+        for writer in writers.values():
+            writer.close()
+    return total
+
+
+def _check_columns(batch: pa.RecordBatch, schema: Schema, task: Task) -> None:
+    unknown = sorted(set(batch.schema.names) - set(schema))
+    if unknown:
+        raise DataError(
+            f"{task.path}: column {unknown[0]!r} appears after the first"
+            " records only; write the file with the same columns throughout"
+        )
+
+
+def _process(
+    batch: pa.RecordBatch, task: Task, spec: Spec, schema: Schema, total: dict
+) -> dict[str, list[bytes]]:
+    """Splits and encodes a batch, adds to the counts; split -> serialized examples."""
+    total["rows"] += batch.num_rows
+    columns = {
+        name: batch.column(batch.schema.get_field_index(name))
+        if name in batch.schema.names
+        else pa.nulls(batch.num_rows)
+        for name in schema
+    }
+    source = spec.label.get("from") or spec.label["name"]
+    label = make_label(_flat(columns[source], schema[source]), spec.label, task.path)
+    known = pc.is_valid(label).to_numpy(zero_copy_only=False)
+    environment = _environment(columns, task, spec, batch.num_rows)
+    if not known.all():
+        _count_unlabelled(total, environment, known, task, spec)
+        keep = pa.array(known)
+        columns = {name: column.filter(keep) for name, column in columns.items()}
+        label, environment = label.filter(keep), environment.filter(keep)
+    hashes = splitting.key_hashes(
+        [
+            as_kind(_flat(columns[k], schema[k]), schema[k].kind)
+            for k in spec.split_by or schema
+        ]
+    )
+    chosen = _assign(environment, hashes, task, spec)
+    _count(total, chosen, environment, label, columns, task, spec, schema)
+    features = {n: to_feature(column, schema[n]) for n, column in columns.items()}
+    features[spec.label["name"]] = to_feature(label, Column("int"))
+    if spec.environment_column != ENVIRONMENT:
+        features[ENVIRONMENT] = to_feature(environment, Column("bytes"))
+    names = sorted(features)
+    stamped = pa.RecordBatch.from_arrays([features[n] for n in names], names)
+    return {
+        split: _encode(stamped.filter(pa.array(chosen == index)))
+        for index, split in enumerate(splitting.SPLITS)
+        if (chosen == index).any()
+    }
+
+
+def _encode(batch: pa.RecordBatch) -> list[bytes]:
+    from tfx_bsl.coders import example_coder
+
+    return example_coder.RecordBatchToExamplesEncoder().encode(batch)
+
+
+def _flat(array: pa.Array, column: Column) -> pa.Array:
+    """A column of one value a row as a flat array; missing is null."""
+    if not pa.types.is_list(array.type) and not pa.types.is_large_list(array.type):
+        return array
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    index = np.cumsum(lengths) - 1
+    values = pc.list_flatten(array)
+    if pa.types.is_null(values.type):
+        return pa.nulls(len(array))
+    return values.take(pa.array(index, mask=lengths == 0))
+
+
+def _environment(
+    columns: dict[str, pa.Array], task: Task, spec: Spec, rows: int
+) -> pa.Array:
+    if spec.environment_column is None:
+        return pa.array(np.full(rows, task.environment, dtype=object))
+    column = columns[spec.environment_column]
+    values = _flat(column, Column("bytes"))
+    if values.null_count:
+        raise DataError(
+            f"{task.path}: {values.null_count} rows have no value in"
+            f" {spec.environment_column!r}, which tells the environment; fill it, or"
+            " leave these rows out"
+        )
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(pa.string())
+
+
+def _held_out(environment: str, task: Task, spec: Spec) -> bool:
+    return task.held_out or environment in spec.held_out
+
+
+def _by_environment(environment: pa.Array) -> list[tuple[str, np.ndarray]]:
+    encoded = environment.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    names = encoded.dictionary.to_pylist()
+    return [(name, codes == code) for code, name in enumerate(names)]
+
+
+def _count_unlabelled(
+    total: dict, environment: pa.Array, known: np.ndarray, task: Task, spec: Spec
+) -> None:
+    for name, rows in _by_environment(environment):
+        dropped = {counting.NO_LABEL: int((rows & ~known).sum())}
+        held_out = _held_out(name, task, spec)
+        counting.add_environment(total, name, held_out, dropped, {})
+
+
+def _assign(
+    environment: pa.Array, hashes: np.ndarray, task: Task, spec: Spec
+) -> np.ndarray:
+    """Index into SPLITS for each row, -1 for rows of a training key held out; [rows]."""
+    on_eval = splitting.on_eval_side(hashes, spec.eval_fraction)
+    chosen = np.where(on_eval, 1, 0)
+    for name, rows in _by_environment(environment):
+        if _held_out(name, task, spec):
+            kept = on_eval if spec.split_by else np.ones_like(on_eval)
+            chosen = np.where(rows, np.where(kept, 2, -1), chosen)
+    return chosen
+
+
+def _count(
+    total: dict,
+    chosen: np.ndarray,
+    environment: pa.Array,
+    label: pa.Array,
+    columns: dict[str, pa.Array],
+    task: Task,
+    spec: Spec,
+    schema: Schema,
+) -> None:
+    positive = label.to_numpy(zero_copy_only=False) == 1
+    for name, rows in _by_environment(environment):
+        splits = {
+            split: (int((at := rows & (chosen == i)).sum()), int(positive[at].sum()))
+            for i, split in enumerate(splitting.SPLITS)
+            if (rows & (chosen == i)).any()
+        }
+        dropped = {counting.TRAIN_SIDE: int((rows & (chosen == -1)).sum())}
+        held_out = _held_out(name, task, spec)
+        counting.add_environment(total, name, held_out, dropped, splits)
+    for name, column in columns.items():
+        total["missing"][name] = total["missing"].get(name, 0) + column.null_count
+    for i, split in enumerate(splitting.SPLITS):
+        rows = pa.array(chosen == i)
+        if not (chosen == i).any():
+            continue
+        for features in spec.slices:
+            values = [
+                environment
+                if f == ENVIRONMENT
+                else as_kind(_flat(columns[f], schema[f]), schema[f].kind)
+                for f in features
+            ]
+            counting.add_slices(
+                total, split, list(features), [v.filter(rows) for v in values]
+            )
+
+
+def task_to_json(task: Task) -> str:
+    """A task as text: what travels through Beam."""
+    return json.dumps(dataclasses.asdict(task))
+
+
+def task_from_json(text: str) -> Task:
+    """The inverse of `task_to_json`."""
+    entry = json.loads(text)
+    return Task(**{**entry, "part": readers.Range(**entry["part"])})
+
+
+def distinct(batch: pa.RecordBatch, column: str | None) -> set[str]:
+    """Values of a text column in a batch; missing ones left out."""
+    index = batch.schema.get_field_index(column)
+    if index < 0:
+        raise DataError(
+            f"data.environments.environment_column: column {column!r} is not in the"
+            f" data; the columns are {', '.join(batch.schema.names)}"
+        )
+    values = _flat(batch.column(index), Column("bytes"))
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return set(pc.unique(values.drop_null().cast(pa.string())).to_pylist())

@@ -1,0 +1,1 @@
+"""Pusher: TFX's, with one atomic appearance and no digest pushed twice."""

@@ -1,0 +1,1 @@
+"""SourceManifest: which files a run reads, and what was in them."""

@@ -1,0 +1,56 @@
+"""SourceManifest: lists and fingerprints the sources of a run."""
+
+import json
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from components.artifacts import SourceManifest as ManifestArtifact
+from components.source_manifest import executor, listing
+
+
+class SourceManifestSpec(types.ComponentSpec):
+    """Contract of SourceManifest."""
+
+    PARAMETERS = {
+        executor.SOURCES_KEY: ExecutionParameter(type=str),
+        executor.FINGERPRINT_KEY: ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS: dict[str, Any] = {}
+    OUTPUTS = {executor.MANIFEST_KEY: ChannelParameter(type=ManifestArtifact)}
+
+
+class SourceManifest(base_component.BaseComponent):
+    """Lists every source file with its size and digest.
+
+    Output `manifest` (`components.SourceManifest`): `manifest.json`.
+    """
+
+    SPEC_CLASS = SourceManifestSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    DRIVER_CLASS = executor.Driver
+
+    def __init__(self, sources: list[dict[str, Any]]):
+        """Makes the component.
+
+        Args:
+          sources: JSON entries, see `components.source_manifest.listing`.
+
+        Raises:
+          ValueError: no source, or one of an unknown format.
+        """
+        if not sources:
+            raise ValueError("SourceManifest needs at least one source")
+        for source in sources:
+            if source["format"] not in listing.FORMATS:
+                raise ValueError(
+                    f"source of environment {source['environment']!r}: format"
+                    f" {source['format']!r} is none of {', '.join(listing.FORMATS)}"
+                )
+        spec = SourceManifestSpec(
+            sources=json.dumps(sources, sort_keys=True),
+            manifest=types.Channel(type=ManifestArtifact),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,65 @@
+"""Splits by stable hash."""
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components.multi_env_example_gen import splitting
+
+
+def test_key_hash_does_not_depend_on_batch_or_order():
+    keys = pa.array([5, 7, 5, 9, None])
+    whole = splitting.key_hashes([keys])
+    parts = np.concatenate(
+        [splitting.key_hashes([keys.slice(0, 2)]), splitting.key_hashes([keys.slice(2)])]
+    )
+    np.testing.assert_array_equal(whole, parts)
+    assert whole[0] == whole[2]
+    assert len(set(whole.tolist())) == 4
+
+
+def test_int_here_and_float_there_are_the_same_key():
+    np.testing.assert_array_equal(
+        splitting.key_hashes([pa.array([1, 2])]),
+        splitting.key_hashes([pa.array([1.0, 2.0])]),
+    )
+
+
+def test_order_of_key_columns_matters_and_values_do_not_run_together():
+    a, b = pa.array(["1", "12"]), pa.array(["12", "1"])
+    first, second = splitting.key_hashes([a, b])
+    assert first != second
+
+
+def test_text_key_is_a_blake2b_digest_mixed_once():
+    digest = hashlib.blake2b(b"abc", digest_size=8).digest()
+    state = (int.from_bytes(digest, "little") + 0x9E3779B97F4A7C15) % 2**64
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+    expected = state ^ (state >> 31)
+    assert int(splitting.key_hashes([pa.array(["abc"])])[0]) == expected
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([1.5, None, -0.0, 0.0]),
+        pa.array([True, None, False, False]),
+        pa.array([[1], None, [2, 3], [2, 3]]),
+        pa.nulls(4),
+    ],
+)
+def test_any_column_can_be_part_of_a_row_hash(array):
+    hashes = splitting.key_hashes([array])
+    assert hashes[2] == hashes[3]
+    assert (hashes[0] == hashes[1]) == (array.null_count == 4)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
+def test_share_on_the_eval_side(fraction):
+    hashes = splitting.key_hashes([pa.array(np.arange(40_000))])
+    share = splitting.on_eval_side(hashes, fraction).mean()
+    # Five standard deviations of a binomial share.
+    assert abs(share - fraction) < 5 * np.sqrt(fraction * (1 - fraction) / 40_000)
