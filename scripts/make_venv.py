@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from stacks import (
     candidates,
     choose,
     dotted,
+    find,
     probe,
     this_system,
 )
@@ -69,6 +69,7 @@ def uv_environment(settings: Mapping[str, str]) -> dict[str, str]:
         "client-cert": "SSL_CLIENT_CERT",
         "proxy": "ALL_PROXY",
         "timeout": "UV_HTTP_TIMEOUT",
+        "default-timeout": "UV_HTTP_TIMEOUT",  # as its variable is called
     }
     found = {
         names[key]: " ".join(value.split())
@@ -208,7 +209,7 @@ def set_up(venv: Path, asked: str, gpu: bool) -> None:
       InstallError: an installation failed.
     """
     start = time.monotonic()
-    named = probe(shutil.which(asked) or asked) if asked else None
+    named = find(asked, os.environ) if asked else None
     stamp = read_stamp(venv)
     if (asked and not named) or not is_pinned(stamp, named, gpu):
         paths = [] if asked else candidates(os.environ)
@@ -222,13 +223,13 @@ def set_up(venv: Path, asked: str, gpu: bool) -> None:
         print(f"Ready after {time.monotonic() - start:.0f} s.", flush=True)
 
 
-def main() -> int:
-    """Runs the script and returns its exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the script and returns its exit status: 0, 1 or 2."""
     parser = argparse.ArgumentParser(description="Makes the environment.")
     parser.add_argument("--venv", default=".venv", help="where, from the repository")
     parser.add_argument("--python", default="", help="which interpreter")
     parser.add_argument("--gpu", default="", help="1: with CUDA libraries")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     venv = os.path.abspath(ROOT / Path(args.venv).expanduser())
     try:
         set_up(Path(venv), args.python, args.gpu in ("1", "true", "yes"))

@@ -161,12 +161,13 @@ def choose(
     ]
     if not fitting:
         versions = sorted({python.version for python in found})
-        seen = listed([dotted(version) for version in versions]) or "none"
+        seen = listed([dotted(version) for version in versions])
         if asked:
             raise MissingError(f"PYTHON={asked} is Python {seen}: use {wanted(glibc)}.")
+        others = f"only {seen}" if seen else "nor any other"
         raise MissingError(
-            f"No {wanted(glibc)} was found, only {seen}: install one with its venv "
-            "module and headers, or name one with PYTHON=."
+            f"No {wanted(glibc)} was found, {others}: install one with its venv module "
+            "and headers, or name one with PYTHON=."
         )
     best = found[min(fitting)[2]]
     if best.lacks:
@@ -219,6 +220,13 @@ def candidates(environ: Mapping[str, str]) -> list[str]:
     return list(
         {os.path.realpath(p): str(p) for p in paths if os.access(p, os.X_OK)}.values()
     )
+
+
+def find(asked: str, environ: Mapping[str, str]) -> Interpreter | None:
+    """Finds the interpreter that the user named by a path, or by a name as on PATH."""
+    paths = [shutil.which(asked, path=environ.get("PATH")) or asked]
+    paths += [path for path in candidates(environ) if Path(path).name == asked]
+    return next((python for python in map(probe, paths) if python), None)
 
 
 def this_system() -> System:

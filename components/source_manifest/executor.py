@@ -4,6 +4,7 @@ import json
 import os
 from typing import Any
 
+from tfx.dsl.components.base import base_driver as component_driver
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.orchestration.portable import base_driver, data_types
@@ -19,13 +20,18 @@ MANIFEST_KEY = "manifest"
 FINGERPRINT_KEY = "fingerprint"
 
 
-class Driver(base_driver.BaseDriver):
+class Driver(component_driver.BaseDriver, base_driver.BaseDriver):
     """Puts the fingerprint of the sources into the cache key.
 
     The sources are listed at every run; the stage and all behind it are cached only
     while not one byte of them has changed. Orchestrators that run no drivers
-    (Kubeflow) execute the stage each time instead.
+    (Kubeflow) execute the stage each time instead. TFX asks for both base classes:
+    the first when the component is made, the second when the driver runs.
     """
+
+    def __init__(self, metadata_handle: Any):
+        """Takes the metadata store, which it does not ask."""
+        base_driver.BaseDriver.__init__(self, metadata_handle)
 
     def run(
         self, execution_info: data_types.ExecutionInfo

@@ -1,0 +1,122 @@
+"""Columns out of TFMA's batched extracts, checked as they are taken."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from components.errors import DataError
+
+
+def dense(value: Any, rows: int, name: str, split: str) -> np.ndarray:
+    """A feature of a batch as one value a row.
+
+    Args:
+      value: TFMA's VarLenTensorValue, or an array [N] or [N, 1], or None if no example
+        of the batch has the feature.
+      rows: N.
+      name: the feature, for messages.
+      split: the split, for messages.
+
+    Returns:
+      [N] numbers where every row has one, else objects with None where it is missing.
+
+    Raises:
+      DataError: an example has several values.
+    """
+    if value is None:
+        return np.full(rows, None, dtype=object)
+    if isinstance(value, np.ndarray):
+        values, index = value.reshape(-1), np.arange(rows)
+    else:
+        values, index = np.asarray(value.values), np.asarray(value.indices)[:, 0]
+    if len(values) > rows or (len(index) > 1 and np.any(np.diff(index) == 0)):
+        raise DataError(
+            f"feature {name!r} in split {split!r}: an example has several values, where"
+            " label, weight, slices and cluster keys take one"
+        )
+    if len(values) == rows:
+        return values
+    column = np.full(rows, None, dtype=object)
+    column[index] = values
+    return column
+
+
+def labels(column: np.ndarray, name: str, split: str) -> np.ndarray:
+    """The label column as float64 [N] of 0 and 1.
+
+    Raises:
+      DataError: one is missing or anything else.
+    """
+    wrong = [value for value in _distinct(column) if value not in (0, 1)]
+    if wrong:
+        found = "none" if wrong[0] is None else repr(wrong[0])
+        raise DataError(
+            f"label {name!r} in split {split!r}: found {found} in an example, expected"
+            " 0 or 1; make the label (data.label) or drop such rows"
+        )
+    return column.astype(np.float64)
+
+
+def weights(column: np.ndarray, name: str, split: str) -> np.ndarray:
+    """The weight column as float64 [N].
+
+    Raises:
+      DataError: one is missing, not finite or negative.
+    """
+    if column.dtype == object or column.dtype.kind not in "iuf":
+        raise DataError(
+            f"weight {name!r} in split {split!r}: an example has none, or no number;"
+            " give every example a number >= 0"
+        )
+    found = column.astype(np.float64)
+    wrong = found[~(np.isfinite(found) & (found >= 0))]
+    if len(wrong):
+        raise DataError(
+            f"weight {name!r} in split {split!r}: found {wrong[0]}, expected a finite"
+            " number >= 0"
+        )
+    return found
+
+
+def predictions(
+    outputs: Any, models: dict[str, str], rows: int
+) -> dict[str, np.ndarray]:
+    """Each model's probabilities.
+
+    Args:
+      outputs: TFMA's predictions of a batch: one model's output, or that of each by
+        name; an output is an array, or arrays by the signature's keys.
+      models: model name -> prediction key.
+      rows: N.
+
+    Returns:
+      model name -> float [N].
+
+    Raises:
+      DataError: the key is not there, or there is not one value an example.
+    """
+    found = {}
+    for model, key in models.items():
+        output = outputs if len(models) == 1 else outputs[model]
+        if isinstance(output, dict):
+            if key not in output:
+                raise DataError(
+                    f"the {model} model's signature has no output {key!r}, only"
+                    f" {', '.join(sorted(output))}; set prediction_key"
+                )
+            output = output[key]
+        values = np.asarray(output)
+        if values.size != rows:
+            raise DataError(
+                f"output {key!r} of the {model} model has shape {values.shape} for"
+                f" {rows} examples; a binary model gives one probability each"
+            )
+        found[model] = values.reshape(-1)
+    return found
+
+
+def _distinct(column: np.ndarray) -> Iterable[Any]:
+    if column.dtype == object:
+        return set(column.tolist())
+    return np.unique(column).tolist()

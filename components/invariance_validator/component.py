@@ -1,0 +1,123 @@
+"""InvarianceValidator: the only stage that decides a release."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from components.artifacts import InvarianceReport
+from components.invariance_validator import checks as checks_lib
+from components.invariance_validator import executor
+
+
+class InvarianceValidatorSpec(types.ComponentSpec):
+    """Contract of InvarianceValidator."""
+
+    PARAMETERS = {
+        executor.CHECKS_KEY: ExecutionParameter(type=str),
+        executor.VERDICT_KEY: ExecutionParameter(type=str),
+        executor.CONTEXT_KEY: ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        executor.EVALUATION_KEY: ChannelParameter(
+            type=standard_artifacts.ModelEvaluation
+        ),
+        executor.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+        executor.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        executor.BASELINE_MODEL_KEY: ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
+        executor.MODEL_RUN_KEY: ChannelParameter(
+            type=standard_artifacts.ModelRun, optional=True
+        ),
+    }
+    OUTPUTS = {
+        executor.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
+        executor.REPORT_KEY: ChannelParameter(type=InvarianceReport),
+    }
+
+
+class InvarianceValidator(base_component.BaseComponent):
+    """Decides by confidence limits whether a model's invariance is shown.
+
+    Outputs:
+      blessing: `ModelBlessing`, positive only if every check passes.
+      report: `components.InvarianceReport`, `decision.json` and `report.html`.
+    """
+
+    SPEC_CLASS = InvarianceValidatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        evaluation: types.BaseChannel,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        checks: Mapping[str, Any],
+        verdict: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        baseline_model: types.BaseChannel | None = None,
+        model_run: types.BaseChannel | None = None,
+    ):
+        """Makes the component.
+
+        Args:
+          evaluation: `ModelEvaluation` of our Evaluator.
+          examples: `Examples` with the custom property `counts`.
+          model: the candidate, `Model`.
+          checks: the config's `checks`.
+          verdict: the config's `verdict`: `confidence` (0.95), `min_examples` (200),
+            `allow_insufficient` (names of checks, such as `worst.auc`).
+          context: shown in the report: `name`, `method`, `versions`, ... It is part of
+            the cache key, so leave out what changes from run to run. With
+            `environments` and `slices` (and `held_out`) in it, the checks are tried
+            against them.
+          baseline_model: the released `Model`, or None.
+          model_run: `ModelRun` with a `history.json`, or None.
+
+        Raises:
+          ValueError: a check that no data could meet, or an illegal verdict.
+        """
+        context = dict(context or {})
+        _validate(checks, verdict, context)
+        spec = InvarianceValidatorSpec(
+            evaluation=evaluation,
+            examples=examples,
+            model=model,
+            baseline_model=baseline_model,
+            model_run=model_run,
+            checks=json.dumps(checks),
+            verdict=json.dumps(verdict or {}, sort_keys=True),
+            context=json.dumps(context),
+            blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            report=types.Channel(type=InvarianceReport),
+        )
+        super().__init__(spec=spec)
+
+
+def _validate(
+    checks: Mapping[str, Any],
+    verdict: Mapping[str, Any] | None,
+    context: Mapping[str, Any],
+) -> None:
+    rule = checks_lib.parse_rule(verdict)
+    names = [check.name for check in checks_lib.parse_checks(checks)]
+    for name in rule.allow_insufficient:
+        if name not in names:
+            raise ValueError(
+                f"verdict.allow_insufficient names {name!r}, which is none of the"
+                f" checks {', '.join(names)}"
+            )
+    if "environments" in context and "slices" in context:
+        problems = checks_lib.check_satisfiable(
+            checks,
+            context["environments"],
+            context.get("held_out", ()),
+            context["slices"],
+        )
+        if problems:
+            raise ValueError(" ".join(problems))

@@ -1,0 +1,165 @@
+"""Executor of InvarianceValidator: artifacts in, verdict, report and blessing out."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tfx.components.evaluator import constants
+from tfx.components.evaluator import executor as evaluator_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact, artifact_utils
+
+from components.errors import DataError, tells_reason
+from components.evaluator.results import load_results
+from components.invariance_validator import record, report
+from components.invariance_validator.decision import Decision, decide
+
+CHECKS_KEY = "checks"
+VERDICT_KEY = "verdict"
+CONTEXT_KEY = "context"
+EVALUATION_KEY = "evaluation"
+EXAMPLES_KEY = "examples"
+MODEL_KEY = "model"
+BASELINE_MODEL_KEY = "baseline_model"
+MODEL_RUN_KEY = "model_run"
+BLESSING_KEY = "blessing"
+REPORT_KEY = "report"
+
+DECISION_FILE = "decision.json"
+REPORT_FILE = "report.html"
+HISTORY_FILE = "history.json"
+COUNTS_PROPERTY = "counts"
+
+Artifacts = dict[str, list[artifact.Artifact]]
+
+
+class Executor(evaluator_executor.Executor):
+    """Decides, writes the report, blesses or does not.
+
+    A subclass of TFX's Evaluator executor, of which it uses nothing: Kubeflow rewrites
+    the model's id on a blessing for these alone, and without that no resolver ever
+    finds the blessed model.
+    """
+
+    @tells_reason
+    def Do(
+        self,
+        input_dict: Artifacts,
+        output_dict: Artifacts,
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the component for inputs, outputs and properties.
+
+        A refusal is a result: it ends like a blessing, without an exception.
+
+        Raises:
+          DataError: there is no evaluation, or the examples carry no counts.
+        """
+        checks, verdict, context = (
+            json.loads(exec_properties.get(key) or "{}")
+            for key in (CHECKS_KEY, VERDICT_KEY, CONTEXT_KEY)
+        )
+        evaluation = artifact_utils.get_single_uri(input_dict[EVALUATION_KEY])
+        results = load_results(evaluation)
+        counts = _counts(artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]))
+        has_baseline = bool(input_dict.get(BASELINE_MODEL_KEY))
+        decision = decide(results, counts, checks, verdict, has_baseline)
+        material = report.Material(
+            decision=decision,
+            results=results,
+            counts=counts,
+            context=context,
+            history=_history(input_dict.get(MODEL_RUN_KEY)),
+            lineage=_lineage(input_dict),
+        )
+        written = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
+        kept = record.decision_record(decision, results, counts, context)
+        _write(written.uri, DECISION_FILE, record.to_json(kept))
+        _write(written.uri, REPORT_FILE, report.render(material))
+        written.set_string_custom_property("verdict", decision.verdict)
+        # Last, so that nothing is blessed whose reasons could not be written.
+        blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
+        _bless(blessing, decision, input_dict, exec_properties)
+        logging.info("Verdict %s: %s", decision.verdict, written.uri)
+
+
+def _bless(
+    blessing: artifact.Artifact,
+    decision: Decision,
+    input_dict: Artifacts,
+    exec_properties: Mapping[str, Any],
+) -> None:
+    """Marks the blessing the way that TFX's Evaluator does."""
+    model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id
+    )
+    if input_dict.get(BASELINE_MODEL_KEY):
+        baseline = artifact_utils.get_single_instance(input_dict[BASELINE_MODEL_KEY])
+        blessing.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
+        )
+        blessing.set_int_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
+        )
+    if "current_component_id" in exec_properties:
+        blessing.set_string_custom_property(
+            "component_id", exec_properties["current_component_id"]
+        )
+    names = [constants.NOT_BLESSED_FILE_NAME, constants.BLESSED_FILE_NAME]
+    stale = os.path.join(blessing.uri, names[not decision.blessed])
+    if fileio.exists(stale):
+        fileio.remove(stale)
+    _write(blessing.uri, names[decision.blessed], "")
+    blessed = (
+        constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE
+    )
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
+
+
+def _counts(examples: artifact.Artifact) -> dict[str, Any]:
+    found = examples.get_string_custom_property(COUNTS_PROPERTY)
+    if not found:
+        raise DataError(
+            f"the examples at {examples.uri} carry no counts, so a slice that vanished"
+            " would not be noticed; make them with MultiEnvExampleGen"
+        )
+    return json.loads(found)
+
+
+def _history(model_run: list[artifact.Artifact] | None) -> dict[str, Any] | None:
+    """Training curves; a run without them is decided all the same."""
+    if not model_run:
+        return None
+    path = os.path.join(model_run[0].uri, HISTORY_FILE)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path) as file:
+        return json.loads(file.read())
+
+
+def _lineage(input_dict: Artifacts) -> dict[str, str]:
+    labels = {
+        MODEL_KEY: "model",
+        BASELINE_MODEL_KEY: "released model",
+        EVALUATION_KEY: "evaluation",
+        EXAMPLES_KEY: "examples",
+        MODEL_RUN_KEY: "training run",
+    }
+    return {
+        label: f"{input_dict[key][0].uri} (id {input_dict[key][0].id})"
+        for key, label in labels.items()
+        if input_dict.get(key)
+    }
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    """Writes UTF-8; makes the folder, which Kubeflow does not."""
+    fileio.makedirs(folder)
+    with fileio.open(os.path.join(folder, name), "wb") as file:
+        file.write(text.encode("utf-8"))

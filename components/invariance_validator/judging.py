@@ -1,0 +1,321 @@
+"""Judges every slice of one check by the confidence limits of its metric.
+
+A slice passes when its one-sided limits are on the good side of the bounds, and fails
+when the opposite limit, at a confidence corrected for the number of slices
+(Bonferroni), is on the bad side. Between the two the data do not settle it. Whatever
+is undefined or missing never passes.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.invariance_validator import intervals, reasons
+from components.invariance_validator.checks import ENVIRONMENT, OVERALL, Check, Rule
+from components.invariance_validator.slices import (
+    FAIL,
+    INSUFFICIENT_DATA,
+    PASS,
+    Cell,
+    Problem,
+    SliceTable,
+    estimate_problem,
+)
+
+SEVERITY = {FAIL: 0, INSUFFICIENT_DATA: 1, PASS: 2}
+KEPT_PAIRS = 100  # of a gap: those closest to the bound; 200 values make 19,900
+_ROUNDING = 1e-12  # 0.74 - 0.75 is below -0.01
+_CODES = np.array([FAIL, INSUFFICIENT_DATA, PASS])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one slice (or a pair of slices, for a gap) says to a check.
+
+    Attributes:
+      verdict: PASS, FAIL or INSUFFICIENT_DATA.
+      split: eval, ood or, of a pair from both, `eval / ood`.
+      slice: `environment=EWR`, or of a pair `environment=EWR / environment=LGA`.
+      scope: the features sliced by; () is overall.
+      examples: evaluated, of a pair in both together.
+      reason: a sentence without its full stop.
+      value: the metric or the difference; None where there is none.
+      interval: two-sided, at the rule's confidence.
+      limits: the one-sided limits, each at the rule's confidence; these decide.
+      bound: the bound that is nearest.
+      margin: distance of the limit from that bound; negative is the bad side.
+    """
+
+    verdict: str
+    split: str
+    slice: str
+    scope: tuple[str, ...]
+    examples: int
+    reason: str
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    limits: tuple[float, float] | None = None
+    bound: float | None = None
+    margin: float = -math.inf
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Cells that a gap compares with each other."""
+
+    scope: tuple[str, ...]
+    split: str
+    cells: list[Cell]
+    named: bool  # the config asks for it, so it must not be empty
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All that was judged of a check.
+
+    Attributes:
+      outcomes: the worst first, never none; of a gap's pairs only the `KEPT_PAIRS`
+        worst.
+      verdicts: how many slices or pairs have each verdict, all counted.
+    """
+
+    outcomes: list[Outcome]
+    verdicts: Counter
+
+
+def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
+    """Judges all slices of a check.
+
+    Args:
+      check: what to judge.
+      table: the slices; of a baseline check with the released model's results.
+      rule: confidence and the examples that a slice needs.
+
+    Returns:
+      The outcomes and their number.
+    """
+    groups = _groups(check, table)
+    outcomes = _empty_groups(check, groups, table, rule)
+    usable = []
+    for group in groups:
+        fit = []
+        for cell in group.cells:
+            problem = _problem(check, cell, rule)
+            if problem is None:
+                fit.append(cell)
+            else:
+                outcomes.append(_refused(cell, problem))
+        usable.append(fit)
+    verdicts = Counter(outcome.verdict for outcome in outcomes)
+    if check.kind == "gap":
+        judged, counted = _judge_gaps(check, usable, rule)
+    else:
+        judged = _judge_cells(check, [c for cells in usable for c in cells], rule)
+        counted = Counter(outcome.verdict for outcome in judged)
+    outcomes += judged
+    verdicts.update(counted)
+    if not outcomes:
+        reason = "there was no slice to look at"
+        outcomes = [Outcome(FAIL, "", "", OVERALL, 0, reason)]
+        verdicts[FAIL] = 1
+    outcomes.sort(key=lambda o: (SEVERITY[o.verdict], o.margin))
+    return Judgement(outcomes, verdicts)
+
+
+def _groups(check: Check, table: SliceTable) -> list[_Group]:
+    splits = [s for s in check.splits if check.split_named or table.has_split(s)]
+    groups = []
+    for split in splits:
+        scopes = check.over
+        if scopes is None:
+            singles = [(name,) for name in table.features(split)]
+            scopes = (OVERALL, *singles) if check.kind != "gap" else tuple(singles)
+        for scope in scopes:
+            named = check.over is not None or scope in (OVERALL, (ENVIRONMENT,))
+            if check.kind == "gap" and scope == (ENVIRONMENT,):
+                continue
+            groups.append(_Group(scope, split, table.cells(split, scope), named))
+    across = check.kind == "gap" and (
+        check.over is None or (ENVIRONMENT,) in check.over
+    )
+    if across:
+        cells = [c for s in splits for c in table.cells(s, (ENVIRONMENT,))]
+        groups.insert(0, _Group((ENVIRONMENT,), " / ".join(splits), cells, True))
+    return groups
+
+
+def _empty_groups(
+    check: Check, groups: Sequence[_Group], table: SliceTable, rule: Rule
+) -> list[Outcome]:
+    """Outcomes of groups that were asked for and have nothing to judge."""
+    found = []
+    for group in groups:
+        alone = check.kind == "gap" and len(group.cells) == 1
+        if not group.named or (group.cells and not alone):
+            continue
+        verdict, features = FAIL, " x ".join(group.scope) or "overall"
+        if alone:
+            only = f"{group.cells[0].name} is the only value of {features}"
+            reason = f"{only} in {group.split}, and a gap needs two"
+        elif ",".join(group.scope) in table.pooled().get(group.split, {}):
+            verdict, least = INSUFFICIENT_DATA, rule.min_examples
+            reason = f"no value of {features} has {least:,} examples in {group.split}"
+        else:
+            reason = f"there is no slice by {features} in {group.split}"
+        found.append(Outcome(verdict, group.split, features, group.scope, 0, reason))
+    return found
+
+
+def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
+    problem = cell.problem(check.metric, rule.min_examples)
+    if problem is not None or check.kind != "baseline":
+        return problem
+    if cell.baseline is None:
+        return FAIL, "was not evaluated with the released model"
+    if cell.baseline.examples != cell.examples:
+        return FAIL, (
+            f"has {cell.examples:,} examples evaluated with this model but"
+            f" {cell.baseline.examples:,} with the released one"
+        )
+    return estimate_problem(cell.baseline, check.metric, " of the released model")
+
+
+def _refused(cell: Cell, problem: Problem) -> Outcome:
+    verdict, predicate = problem
+    scope = tuple(feature for feature, _ in cell.key)
+    reason = f"{cell.name} ({cell.split}) {predicate}"
+    return Outcome(verdict, cell.split, cell.name, scope, cell.examples, reason)
+
+
+def _judge_cells(check: Check, cells: Sequence[Cell], rule: Rule) -> list[Outcome]:
+    if not cells:
+        return []
+    if check.kind == "baseline":
+        spreads = [_from_baseline(cell, check.metric) for cell in cells]
+    else:
+        spreads = [intervals.spread(*_estimate(cell, check.metric)) for cell in cells]
+    numbers = _judge_spread(check, intervals.stack(spreads), rule, len(cells))
+    return [_outcome(check, [cell], numbers, i, rule) for i, cell in enumerate(cells)]
+
+
+def _judge_gaps(
+    check: Check, usable: Sequence[Sequence[Cell]], rule: Rule
+) -> tuple[list[Outcome], Counter]:
+    """All pairs within each group; a row of them at a time keeps memory small."""
+    tests = sum(len(cells) * (len(cells) - 1) // 2 for cells in usable)
+    kept: list[tuple[int, float, int, list[Cell], _Judged]] = []
+    verdicts: Counter = Counter()
+    for cells in usable:
+        cells = sorted(cells, key=lambda c: -_estimate(c, check.metric)[0])
+        values = np.array([_estimate(c, check.metric)[0] for c in cells])
+        blocks = [np.asarray(_estimate(c, check.metric)[1], float) for c in cells]
+        for i in range(len(cells) - 1):
+            lower = intervals.rows(blocks[i + 1 :], len(blocks[i]))
+            spread = intervals.difference(values[i], blocks[i], values[i + 1 :], lower)
+            numbers = _judge_spread(check, spread, rule, tests)
+            verdicts.update(numbers.verdict.tolist())
+            severity = np.array([SEVERITY[v] for v in numbers.verdict])
+            for j in np.lexsort((numbers.margin, severity))[:KEPT_PAIRS]:
+                pair, margin = [cells[i], cells[i + 1 + j]], float(numbers.margin[j])
+                kept.append((int(severity[j]), margin, int(j), pair, numbers))
+    kept.sort(key=lambda item: item[:2])
+    outcomes = [
+        _outcome(check, pair, numbers, j, rule)
+        for _, _, j, pair, numbers in kept[:KEPT_PAIRS]
+    ]
+    return outcomes, verdicts
+
+
+def _estimate(cell: Cell, metric: str) -> tuple[float, np.ndarray]:
+    assert cell.result is not None  # a cell without result has a problem
+    estimate = cell.result.metrics[metric]
+    return estimate.value, estimate.replicates
+
+
+def _from_baseline(cell: Cell, metric: str) -> intervals.Spread:
+    assert cell.baseline is not None
+    released = cell.baseline.metrics[metric]
+    value, replicates = _estimate(cell, metric)
+    return intervals.difference(
+        np.float64(value), replicates, np.float64(released.value), released.replicates
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Arrays over slices: what `reasons.Finding` has, and more."""
+
+    verdict: np.ndarray
+    value: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+    below: np.ndarray
+    two_sided: np.ndarray
+    margin: np.ndarray
+    tests: int
+
+
+def _judge_spread(
+    check: Check, spread: intervals.Spread, rule: Rule, tests: int
+) -> _Judged:
+    low = -math.inf if check.minimum is None else check.minimum
+    high = math.inf if check.maximum is None else check.maximum
+    half = spread.half_width(rule.confidence)
+    strict = spread.half_width(1 - (1 - rule.confidence) / max(tests, 1))
+    lower, upper = spread.value - half, spread.value + half
+    least, most = spread.value - strict, spread.value + strict
+    passes = (lower >= low - _ROUNDING) & (upper <= high + _ROUNDING)
+    fails = (most < low - _ROUNDING) | (least > high + _ROUNDING)
+    return _Judged(
+        verdict=_CODES[np.where(passes, 2, np.where(fails, 0, 1))],
+        value=spread.value,
+        lower=lower,
+        upper=upper,
+        least=least,
+        most=most,
+        below=(lower - low) < (high - upper),
+        two_sided=spread.half_width((1 + rule.confidence) / 2),
+        margin=np.fmin(lower - low, high - upper),
+        tests=tests,
+    )
+
+
+def _outcome(
+    check: Check, cells: list[Cell], numbers: _Judged, i: int, rule: Rule
+) -> Outcome:
+    value, lower, upper = (
+        float(a[i]) for a in (numbers.value, numbers.lower, numbers.upper)
+    )
+    below = bool(numbers.below[i])
+    bound = check.minimum if below else check.maximum
+    assert bound is not None  # the margin to a missing bound is infinite
+    verdict = str(numbers.verdict[i])
+    found = reasons.Finding(
+        verdict=verdict,
+        value=value,
+        lower=lower,
+        upper=upper,
+        least=float(numbers.least[i]),
+        most=float(numbers.most[i]),
+        below=below,
+        bound=bound,
+    )
+    half = float(numbers.two_sided[i])
+    return Outcome(
+        verdict=verdict,
+        split=" / ".join(dict.fromkeys(cell.split for cell in cells)),
+        slice=" / ".join(cell.name for cell in cells),
+        scope=tuple(feature for feature, _ in cells[0].key),
+        examples=sum(cell.examples for cell in cells),
+        reason=reasons.sentence(check, cells, found, rule.confidence, numbers.tests),
+        value=value,
+        interval=(value - half, value + half),
+        limits=(lower, upper),
+        bound=bound,
+        margin=float(numbers.margin[i]),
+    )

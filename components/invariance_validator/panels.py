@@ -1,0 +1,296 @@
+"""The report's dot plots: a metric by slice, its gaps, its change since the release."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.invariance_validator import intervals, svg
+from components.invariance_validator.checks import (
+    ENVIRONMENT,
+    METRICS,
+    OVERALL,
+    Check,
+)
+from components.invariance_validator.decision import Decision
+from components.invariance_validator.dots import Dot, dot_plot
+from components.invariance_validator.judging import SEVERITY, Outcome
+from components.invariance_validator.slices import FAIL, PASS
+
+if TYPE_CHECKING:
+    from components.evaluator.results import Estimate, SliceResult
+
+MOST_DOTS = 24
+_MOST_PANELS = 12  # of one metric
+_MOST_PAIRS = 12
+_ALWAYS = ("auc", "log_loss")  # shown by environment even where nothing checks them
+_MEANINGS = {
+    "auc": "area under the ROC curve; higher is better",
+    "log_loss": "mean logistic loss; lower is better",
+    "accuracy": "share of examples on the right side of 0.5; higher is better",
+    "calibration": "mean prediction / mean label; 1 is best",
+    "calibration_slope": "scale of the logits that fits the labels best; 1 is best,"
+    " below 1 is overconfident",
+    "calibration_intercept": "shift of the logits that fits the labels best; 0 is best",
+    "mean_label": "share of positive examples",
+    "mean_prediction": "mean predicted probability",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A plot with its caption; `plot` is SVG markup."""
+
+    title: str
+    note: str
+    plot: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """All panels of one metric."""
+
+    metric: str
+    meaning: str
+    panels: list[Panel]
+
+
+def interval(estimate: "Estimate", confidence: float) -> tuple[float, float] | None:
+    """Two-sided interval of an estimate, or None where it has none."""
+    found = intervals.spread(estimate.value, estimate.replicates)
+    if not found.usable:
+        return None
+    half = float(found.half_width((1 + confidence) / 2))
+    return estimate.value - half, estimate.value + half
+
+
+def sections(
+    decision: Decision, results: "Sequence[SliceResult]", prefix: str = "dots"
+) -> list[Section]:
+    """A section for each metric that a check names, and for AUC and log loss.
+
+    Args:
+      decision: what was decided.
+      results: that it was decided from.
+      prefix: of ids in the plots.
+
+    Returns:
+      Sections with at least one panel, in the order of the checks.
+    """
+    metrics = list(dict.fromkeys([c.metric for c in decision.parsed] + list(_ALWAYS)))
+    made = []
+    for metric in metrics:
+        found: list[Panel] = []
+        for title, note, dots, bounds in _panels(metric, decision, results):
+            label = f"{metric}, {title}: " + "; ".join(_spoken(dot) for dot in dots)
+            low, high, zero = bounds
+            name = f"{prefix}-{metric}-{len(found)}"
+            plot = dot_plot(dots, low, high, label, name, zero)
+            found.append(Panel(title, note, plot))
+            if len(found) == _MOST_PANELS:
+                break
+        if found:
+            made.append(Section(metric, _MEANINGS[metric], found))
+    return made
+
+
+_Bounds = tuple[float | None, float | None, bool]
+_Plan = tuple[str, str, list[Dot], _Bounds]
+
+
+def _panels(
+    metric: str, decision: Decision, results: "Sequence[SliceResult]"
+) -> Iterator[_Plan]:
+    checks = [check for check in decision.parsed if check.metric == metric]
+    # One metric may be checked both by `worst` and by `calibration_slope`.
+    absolute = [check for check in checks if check.kind not in ("gap", "baseline")]
+    judged: list[Outcome] = []
+    bounds: _Bounds = (None, None, False)
+    if absolute:
+        judged = list(decision.outcomes[absolute[0].name])
+        bounds = (absolute[0].minimum, absolute[0].maximum, False)
+    yield from _by_slice(metric, decision, results, judged, bounds)
+    for check in checks:
+        if check.kind == "gap":
+            yield from _gaps(check, decision.outcomes[check.name])
+        elif check.kind == "baseline":
+            yield from _changes(check, decision.outcomes[check.name])
+
+
+def _by_slice(
+    metric: str,
+    decision: Decision,
+    results: "Sequence[SliceResult]",
+    judged: Sequence[Outcome],
+    bounds: _Bounds,
+) -> Iterator[_Plan]:
+    by_place = {(o.split, o.slice): o for o in judged}
+    released = {
+        (r.split, r.name): r.metrics[metric].value
+        for r in results
+        if r.model == "baseline" and metric in r.metrics
+    }
+    groups: dict[tuple[tuple[str, ...], str], list[Dot]] = {}
+    evaluated = set()
+    for result in results:
+        place = (result.split, result.name)
+        scope = tuple(feature for feature, _ in result.slice)
+        key = _group(scope, result.split)
+        wanted = place in by_place or key[0] == (ENVIRONMENT,)
+        if result.model != "candidate" or metric not in result.metrics or not wanted:
+            continue
+        evaluated.add(place)
+        dot = _estimated(result, metric, decision, by_place.get(place), released)
+        groups.setdefault(key, []).append(dot)
+    for place, outcome in by_place.items():
+        if place not in evaluated:
+            dot = Dot(
+                _label(outcome.slice, outcome.split, outcome.scope),
+                verdict=outcome.verdict,
+                note=_note(outcome),
+            )
+            groups.setdefault(_group(outcome.scope, outcome.split), []).append(dot)
+    for scope, split in sorted(groups, key=_rank):
+        dots, note = _capped(groups[scope, split], METRICS[metric].better, bounds)
+        checked = any(dot.verdict for dot in dots)
+        shown = bounds if checked else (None, None, False)
+        yield _title(scope, split), note, dots, shown
+
+
+def _estimated(
+    result: "SliceResult",
+    metric: str,
+    decision: Decision,
+    outcome: Outcome | None,
+    released: Mapping[tuple[str, str], float],
+) -> Dot:
+    estimate = result.metrics[metric]
+    other = released.get((result.split, result.name))
+    scope = tuple(feature for feature, _ in result.slice)
+    known = math.isfinite(estimate.value)
+    note = _note(outcome) if outcome else "undefined"
+    return Dot(
+        label=_label(result.name, result.split, scope),
+        value=estimate.value if known else None,
+        interval=interval(estimate, decision.rule.confidence),
+        limits=outcome.limits if outcome else None,
+        verdict=outcome.verdict if outcome else None,
+        released=other if other is not None and math.isfinite(other) else None,
+        note=note,
+        strong=not result.slice,
+    )
+
+
+def _gaps(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
+    groups: dict[tuple[tuple[str, ...], str], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(_group(outcome.scope, outcome.split), []).append(outcome)
+    for scope, split in sorted(groups, key=_rank):
+        found = groups[scope, split]
+        dots = [
+            Dot(
+                _label(o.slice, o.split, o.scope, pair=True),
+                o.value,
+                o.interval,
+                o.limits,
+                o.verdict,
+                note=_note(o),
+            )
+            for o in found[:_MOST_PAIRS]
+        ]
+        note = "each pair's difference"
+        if len(found) > _MOST_PAIRS:
+            note += f"; the {_MOST_PAIRS} closest to the bound"
+        yield f"gap {_title(scope, split)}", note, dots, (None, check.maximum, True)
+
+
+def _changes(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
+    groups: dict[tuple[tuple[str, ...], str], list[Dot]] = {}
+    for o in outcomes:
+        label = _label(o.slice, o.split, o.scope)
+        strong = o.scope == OVERALL
+        dot = Dot(
+            label,
+            o.value,
+            o.interval,
+            o.limits,
+            o.verdict,
+            note=_note(o),
+            strong=strong,
+        )
+        groups.setdefault(_group(o.scope, o.split), []).append(dot)
+    bounds = (check.minimum, check.maximum, True)
+    better = METRICS[check.metric].better
+    for scope, split in sorted(groups, key=_rank):
+        dots, note = _capped(groups[scope, split], better, bounds)
+        note = "; ".join(filter(None, ["candidate minus released model", note]))
+        yield f"change {_title(scope, split)}", note, dots, bounds
+
+
+def _capped(
+    dots: list[Dot], better: str | None, bounds: _Bounds
+) -> tuple[list[Dot], str]:
+    """Overall first, then from the bad end; at most `MOST_DOTS`."""
+    descending = better == "lower" or (better is None and bounds[0] is None)
+
+    def order(dot: Dot) -> tuple[bool, float]:
+        if dot.value is None:
+            return not dot.strong, -math.inf
+        return not dot.strong, -dot.value if descending else dot.value
+
+    def weight(dot: Dot) -> tuple[bool, int, tuple[bool, float]]:
+        return not dot.strong, SEVERITY.get(dot.verdict or PASS, 0), order(dot)
+
+    if len(dots) <= MOST_DOTS:
+        return sorted(dots, key=order), ""
+    note = f"the {MOST_DOTS} worst of {len(dots)}; the others are in the table below"
+    return sorted(sorted(dots, key=weight)[:MOST_DOTS], key=order), note
+
+
+def _group(scope: tuple[str, ...], split: str) -> tuple[tuple[str, ...], str]:
+    """Overall and environments of both splits share one panel."""
+    if scope in (OVERALL, (ENVIRONMENT,)):
+        return (ENVIRONMENT,), ""
+    return scope, split
+
+
+def _rank(group: tuple[tuple[str, ...], str]) -> tuple:
+    scope, split = group
+    return scope != (ENVIRONMENT,), len(scope), scope, split
+
+
+def _title(scope: tuple[str, ...], split: str) -> str:
+    where = {"eval": ", eval", "ood": ", ood (held out)"}.get(split, "")
+    return f"by {' × '.join(scope)}{where}"
+
+
+def _label(name: str, split: str, scope: tuple[str, ...], pair: bool = False) -> str:
+    """Values alone: the panel's title has the features."""
+    if pair:
+        parts = (_values(part, scope) for part in name.split(" / "))
+        return " – ".join(svg.shortened(part, 12) for part in parts)
+    if not scope:
+        return f"overall ({split})"
+    label = svg.shortened(_values(name, scope), 20)
+    return f"{label} ({split})" if scope == (ENVIRONMENT,) and split == "ood" else label
+
+
+def _values(name: str, scope: tuple[str, ...]) -> str:
+    if len(scope) == 1:
+        return name.removeprefix(f"{scope[0]}=")
+    for i, feature in enumerate(scope):
+        name = name.replace(f"{',' if i else ''}{feature}=", " · " if i else "", 1)
+    return name
+
+
+def _note(outcome: Outcome) -> str:
+    return "missing or undefined" if outcome.verdict == FAIL else "too little data"
+
+
+def _spoken(dot: Dot) -> str:
+    if dot.value is None:
+        return f"{dot.label} {dot.note}"
+    found = f"{dot.label} {dot.value:.3f}"
+    if dot.interval is not None:
+        found += f" ({dot.interval[0]:.3f} to {dot.interval[1]:.3f})"
+    return found

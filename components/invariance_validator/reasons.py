@@ -1,0 +1,176 @@
+"""The sentences of a verdict: what was found, how sure that is, and the bound."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.invariance_validator.checks import Check
+from components.invariance_validator.slices import FAIL, PASS, Cell, count, rounded
+
+_HOPELESS = 1000  # times as many examples: not worth a number
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One judged number, as `decision` found it.
+
+    Attributes:
+      verdict: PASS, FAIL or INSUFFICIENT_DATA.
+      value: the metric, or the difference.
+      lower: one-sided limit at the rule's confidence.
+      upper: the other one.
+      least: as `lower`, at the confidence corrected for the number of tests.
+      most: as `upper`, at the corrected confidence.
+      below: whether the lower bound is the one that decides, not the upper.
+      bound: the deciding bound.
+    """
+
+    verdict: str
+    value: float
+    lower: float
+    upper: float
+    least: float
+    most: float
+    below: bool
+    bound: float
+
+
+def digits(values: Sequence[float], bound: float) -> list[str]:
+    """Values with three decimals, or as many as tell them from the bound (up to six).
+
+    >>> digits([0.6881, 0.64996], 0.65)
+    ['0.68810', '0.64996']
+    """
+    places = 3
+    while places < 6 and any(
+        value != bound and round(value, places) == round(bound, places)
+        for value in values
+    ):
+        places += 1
+    return [f"{round(value, places) + 0.0:.{places}f}" for value in values]
+
+
+def sentence(
+    check: Check, cells: Sequence[Cell], found: Finding, confidence: float, tests: int
+) -> str:
+    """One sentence on a judged number.
+
+    Args:
+      check: what was asked.
+      cells: the slice, or for a gap the two slices.
+      found: the numbers.
+      confidence: of a one-sided limit.
+      tests: slices (or pairs) judged together; a FAIL is corrected for them.
+
+    Returns:
+      `auc of environment=LGA (ood, 20,731 examples) is 0.688, at least 0.671 with 95 %
+      confidence; the bound is 0.65`, without the full stop.
+    """
+    say = _Baseline(check) if check.kind == "baseline" else _Plain(check)
+    sure = f"with {100 * confidence:g} % confidence"
+    unit = "pairs" if len(cells) > 1 else "slices"
+    together = f" for all {tests:,} {unit} together" if tests > 1 else ""
+    value, *limits = digits(
+        [found.value, found.lower, found.upper, found.least, found.most], found.bound
+    )
+    lower, upper, least, most = limits
+    head = say.head(cells, found.value, value)
+    if found.verdict == PASS:
+        sides = []
+        if check.minimum is not None:
+            sides.append(say.at_least(found.lower, lower))
+        if check.maximum is not None:
+            sides.append(say.at_most(found.upper, upper))
+        return f"{head}, {' and '.join(sides)} {sure}; {say.bounds(found)}"
+    meets = say.at_least(found.lower, lower)
+    misses = say.at_most(found.most, most)
+    if not found.below:
+        meets = say.at_most(found.upper, upper)
+        misses = say.at_least(found.least, least)
+    if found.verdict == FAIL:
+        return f"{head}, {misses} {sure}{together}; {say.bounds(found)}"
+    meet, miss = say.to_meet(found)
+    return (
+        f"{head}, which is neither shown {meet} ({meets}) nor {miss} ({misses}) {sure};"
+        f" {_settle(cells, found)}"
+    )
+
+
+class _Plain:
+    """Words for a metric, or for the gap between two slices."""
+
+    def __init__(self, check: Check):
+        self._check = check
+
+    def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
+        del value
+        slices = " and ".join(where(cell) for cell in cells)
+        verb = "differs by" if len(cells) > 1 else "is"
+        return f"{self._check.metric} of {slices} {verb} {text}"
+
+    def at_least(self, value: float, text: str) -> str:
+        del value
+        return f"at least {text}"
+
+    def at_most(self, value: float, text: str) -> str:
+        del value
+        return f"at most {text}"
+
+    def to_meet(self, found: Finding) -> tuple[str, str]:
+        return f"to meet the bound of {found.bound:g}", "to miss it"
+
+    def bounds(self, found: Finding) -> str:
+        low, high = self._check.minimum, self._check.maximum
+        if low is not None and high is not None:
+            return f"the bounds are {low:g} and {high:g}"
+        return f"the bound is {found.bound:g}"
+
+
+class _Baseline(_Plain):
+    """Words for a difference from the released model."""
+
+    def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
+        name = f"{self._check.metric} of {where(cells[0])}"
+        if float(text) == 0:
+            return f"{name} equals the released model's"
+        side = "below" if value < 0 else "above"
+        return f"{name} is {text.lstrip('-')} {side} the released model's"
+
+    def at_least(self, value: float, text: str) -> str:
+        text = text.lstrip("-")
+        return f"at least {text} above" if value > 0 else f"at most {text} below"
+
+    def at_most(self, value: float, text: str) -> str:
+        text = text.lstrip("-")
+        return f"at least {text} below" if value < 0 else f"at most {text} above"
+
+    def to_meet(self, found: Finding) -> tuple[str, str]:
+        return f"to stay within the allowed {_change(found)}", "to exceed it"
+
+    def bounds(self, found: Finding) -> str:
+        return f"a {_change(found)} is allowed"
+
+
+def _change(found: Finding) -> str:
+    return f"{'drop' if found.below else 'rise'} of {abs(found.bound):g}"
+
+
+def where(cell: Cell) -> str:
+    """`environment=LGA (ood, 20,731 examples)`."""
+    return f"{cell.name} ({cell.split}, {count(cell.examples)})"
+
+
+def _settle(cells: Sequence[Cell], found: Finding) -> str:
+    """How many examples would settle it, if the value stays: errors go as 1/sqrt(n)."""
+    bound, value = found.bound, found.value
+    if found.below:
+        half = value - found.lower if value >= bound else found.most - value
+    else:
+        half = found.upper - value if value <= bound else value - found.least
+    margin = abs(value - bound)
+    if margin == 0 or half / margin > math.sqrt(_HOPELESS):
+        return f"more than {_HOPELESS:,} times as many examples would settle it"
+    factor = (half / margin) ** 2
+    if len(cells) > 1:
+        return f"about {factor:.2g} times as many examples would settle it"
+    return f"about {rounded(cells[0].examples * factor)} examples would settle it"

@@ -1,0 +1,94 @@
+"""What is kept of a decision as JSON: `decision.json`."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.invariance_validator.decision import Decision
+from components.invariance_validator.slices import MIN_PER_CLASS
+
+if TYPE_CHECKING:
+    from components.evaluator.results import SliceResult
+
+
+def decision_record(
+    decision: Decision,
+    results: "Sequence[SliceResult]",
+    counts: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The decision with its numbers, ready for JSON.
+
+    Args:
+      decision: of `decision.decide`.
+      results: that it was made from.
+      counts: of the Examples.
+      context: of the component.
+
+    Returns:
+      `verdict`, `blessed`, `confidence`, `min_examples`, `checks` (fields of
+      `CheckResult`), `metrics` (split -> slice -> metric -> value, null where
+      undefined), `undefined` (split, slice, metric, reason of each null),
+      `environments` (name -> split -> examples), `dropped` (name -> why -> examples),
+      `pooled` (split -> feature -> [value, examples]), `method`, `context`.
+    """
+    metrics: dict[str, dict[str, dict[str, float | None]]] = {}
+    undefined = []
+    for result in results:
+        if result.model != "candidate":
+            continue
+        values = metrics.setdefault(result.split, {}).setdefault(result.name, {})
+        for name, estimate in result.metrics.items():
+            values[name] = finite(estimate.value)
+            if values[name] is None:
+                undefined.append(
+                    {
+                        "split": result.split,
+                        "slice": result.name,
+                        "metric": name,
+                        "reason": _why_undefined(result, estimate.value),
+                    }
+                )
+    environments = counts.get("environments", {})
+    return {
+        "verdict": decision.verdict,
+        "blessed": decision.blessed,
+        "confidence": decision.rule.confidence,
+        "min_examples": decision.rule.min_examples,
+        "checks": [check.to_dict() for check in decision.checks],
+        "metrics": metrics,
+        "undefined": undefined,
+        "environments": {
+            name: {s: n.get("examples", 0) for s, n in entry.get("splits", {}).items()}
+            for name, entry in environments.items()
+        },
+        "dropped": {name: e.get("dropped", {}) for name, e in environments.items()},
+        "pooled": decision.table.pooled(),
+        "method": context.get("method"),
+        "context": dict(context),
+    }
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Strict JSON, which has no NaN.
+
+    Raises:
+      ValueError: NaN or infinity is left somewhere.
+    """
+    return json.dumps(record, allow_nan=False, indent=1, ensure_ascii=False)
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None where it is NaN or infinite."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _why_undefined(result: "SliceResult", value: float) -> str:
+    if result.positives == 0 or result.positives == result.examples:
+        only = "positive" if result.positives else "negative"
+        return f"all {result.examples:,} examples are {only}"
+    rare = min(result.positives, result.examples - result.positives)
+    if rare < MIN_PER_CLASS:
+        return f"only {rare} examples of one class"
+    return f"it came out as {value}"

@@ -1,0 +1,139 @@
+"""The config's sections `checks` and `verdict`: what a model must be shown to meet."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from components.invariance_validator.checks import METRICS
+from pipeline.config_types import Column, Columns, Section, crosses, nearest, problem
+
+
+def _metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"is not a metric{nearest(name, METRICS)}")
+    return name
+
+
+MetricName = Annotated[
+    str,
+    AfterValidator(_metric),
+    Field(json_schema_extra={"enum": sorted(METRICS)}),
+]
+
+
+class Scope(Section):
+    """Where a check looks; the default is both splits, and every single feature."""
+
+    split: Literal["eval", "ood"] | None = None
+    over: Annotated[
+        tuple[tuple[Column, ...], ...],
+        BeforeValidator(
+            crosses, json_schema_input_type=Column | list[Column | list[Column]] | None
+        ),
+    ] = ()
+
+
+def _not_only_a_number(keys: str) -> BeforeValidator:
+    """Names the bounds that a bare number could be."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            forms = " or ".join(f"{{{key}: {value}}}" for key in keys.split())
+            raise ValueError(f"is {value}; say which bound that is: {forms}")
+        return value
+
+    return BeforeValidator(check)
+
+
+class Range(Scope):
+    """The metric of each slice must lie between two bounds."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class Gap(Scope):
+    """The largest difference between two slices."""
+
+    max: float = Field(examples=[0.05])
+
+
+class Change(Scope):
+    """How much worse than the released model."""
+
+    max_drop: float | None = None
+    max_rise: float | None = None
+
+
+class Checks(Section):
+    """The checks; each kind maps metrics to bounds."""
+
+    worst: dict[MetricName, Annotated[Range, _not_only_a_number("min max")]] = {}
+    gap: dict[MetricName, Annotated[Gap, _not_only_a_number("max")]] = {}
+    calibration_slope: Range | None = None
+    baseline: dict[
+        MetricName, Annotated[Change, _not_only_a_number("max_drop max_rise")]
+    ] = {}
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> "Checks":
+        for kind in sorted(self.model_fields_set):
+            if not getattr(self, kind):
+                raise problem([kind], "is empty; give a metric and its bound")
+        if not self.model_fields_set:
+            raise problem(
+                [],
+                "names no check, so nothing would be shown and no model released; add"
+                " one, such as worst: {auc: {min: 0.65}}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "Checks":
+        for metric, leaf in self.worst.items():
+            _has_bound(["worst", metric], leaf, ("min", "max"))
+            _right_end(["worst", metric], leaf, {"higher": "max", "lower": "min"})
+        if self.calibration_slope:
+            _has_bound(["calibration_slope"], self.calibration_slope, ("min", "max"))
+        for metric, change in self.baseline.items():
+            keys = ("max_drop", "max_rise")
+            _has_bound(["baseline", metric], change, keys)
+            wrong = {"higher": "max_rise", "lower": "max_drop"}
+            _right_end(["baseline", metric], change, wrong)
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """The section as the InvarianceValidator takes it."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def _has_bound(path: list[str], leaf: Scope, keys: tuple[str, str]) -> None:
+    if all(getattr(leaf, key) is None for key in keys):
+        raise problem(path, f"has no bound; give {' or '.join(keys)}")
+
+
+def _right_end(path: list[str], leaf: Scope, wrong: Mapping[str, str]) -> None:
+    better = METRICS[path[-1]].better or ""
+    key = wrong.get(better)
+    if key and getattr(leaf, key) is not None:
+        right = {"min": "max", "max": "min", "max_drop": "max_rise"}.get(
+            key, "max_drop"
+        )
+        raise problem(
+            [*path, key],
+            f"would refuse a model for being better, for {path[-1]} is the better the"
+            f" {better} it is; write {right}",
+        )
+
+
+class Verdict(Section):
+    """How sure a check must be."""
+
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    min_examples: Annotated[int, Field(ge=1, le=2**31 - 1)] = 200
+    allow_insufficient: Columns = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The section as the InvarianceValidator takes it."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,217 @@
+"""The `tfx-irm` command.
+
+Nothing heavy is imported before the config is judged: a wrong one is answered in a
+fraction of a second.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from components.errors import DataError
+from pipeline.errors import ConfigError
+
+DONE, FAILED, WRONG, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
+
+_SUMMARY = """\
+Train a model on several environments, and release it only where it is shown to
+work in all of them.
+"""
+_EXITS = """\
+exit status: 0 done, 2 the config, the arguments or the data is wrong, 3 refused by a
+check, 130 interrupted, 1 anything else.
+"""
+_EXAMPLES = {
+    "": """\
+examples:
+  tfx-irm validate examples/flights/config.yaml
+  tfx-irm run examples/flights/config.yaml
+  tfx-irm run examples/flights/config.yaml --method irm_v1 --set train.steps=500
+  tfx-irm report examples/flights/config.yaml --open
+""",
+    "run": """\
+examples:
+  tfx-irm run examples/flights/config.yaml
+  tfx-irm run examples/flights/config.yaml --method erm
+  tfx-irm run examples/flights/config.yaml --set train.steps=500 --set root=/tmp/runs
+  tfx-irm run examples/flights/config.yaml --set 'train.model.hidden=[64, 32]'
+""",
+    "validate": """\
+examples:
+  tfx-irm validate examples/flights/config.yaml
+  tfx-irm validate examples/flights/config.yaml --method irm_v1
+""",
+    "report": """\
+examples:
+  tfx-irm report examples/flights/config.yaml
+  tfx-irm report examples/flights/config.yaml --open
+""",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(WRONG)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status.
+
+    Args:
+      arguments: without the program's name; default: the process's.
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as end:  # after --help, --version or a wrong argument
+        return end.code if isinstance(end.code, int) else WRONG
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return WRONG
+    try:
+        status: int = options.do(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return _failed(options, INTERRUPTED, "interrupted")
+    except (ConfigError, DataError) as error:
+        return _failed(options, WRONG, str(error))
+    except BrokenPipeError:
+        # Whoever read the output has gone; keep the interpreter's last flush quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        said = " ".join(str(error).split())[:400]
+        text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        mend = "" if options.debug else "; --debug shows the traceback"
+        return _failed(options, FAILED, f"{text}{mend}")
+
+
+def _failed(options: argparse.Namespace, status: int, text: str) -> int:
+    if options.debug:
+        traceback.print_exc()
+    print(f"tfx-irm: {text}", file=sys.stderr)
+    return status
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        import importlib.metadata
+
+        try:
+            version = importlib.metadata.version("tfx-irm")
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed (run from a checkout)"
+        print(f"tfx-irm {version}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _make(None, "tfx-irm", _SUMMARY, "")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="print the version and exit"
+    )
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", parser_class=_Parser
+    )
+    for name, do, summary in (
+        ("run", _run, "run a pipeline here, from its sources to its verdict"),
+        ("validate", _validate, "check a config and its sources; run nothing"),
+        ("report", _report, "print where the report of a run is"),
+    ):
+        command = _make(commands, name, f"{summary[0].upper()}{summary[1:]}.", summary)
+        command.set_defaults(do=do)
+        command.add_argument("config", metavar="CONFIG", help="the pipeline's YAML")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            dest="sets",
+            help="set a key of the config, as in train.steps=500 (repeatable)",
+        )
+        if name != "report":
+            command.add_argument(
+                "--method",
+                metavar="NAME",
+                help="train with another method, as train.methods changes it",
+            )
+        else:
+            command.add_argument("--run", metavar="ID", help="a run; default: the last")
+            command.add_argument(
+                "--open", action="store_true", help="open it in the browser"
+            )
+        command.add_argument(
+            "--debug", action="store_true", help="show tracebacks of errors"
+        )
+    return parser
+
+
+def _make(commands: Any, name: str, description: str, summary: str) -> Any:
+    settings: dict[str, Any] = {
+        "description": description,
+        "epilog": f"{_EXAMPLES['' if commands is None else name]}\n{_EXITS}",
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+    if commands is None:
+        return _Parser(prog=name, **settings)
+    return commands.add_parser(name, help=summary, **settings)
+
+
+def _load(options: argparse.Namespace) -> Any:
+    from pipeline.config_io import load_config
+
+    method = getattr(options, "method", None)
+    return load_config(options.config, sets=options.sets, method=method)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import sources_check
+
+    findings = sources_check.check(config)
+    for line in sources_check.describe(config, findings):
+        print(line)
+    return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import sources_check
+
+    sources_check.check(config)
+    if config.train.model.build:
+        sys.path.append(config.folder)  # the user's model lies beside the config
+    from pipeline import local_runner, runs
+
+    result = local_runner.run(config, debug=options.debug)
+    sentence = runs.error_of(result.summary_path)
+    if sentence:
+        print(f"tfx-irm: {sentence}", file=sys.stderr)
+    return result.exit_code
+
+
+def _report(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import runs
+
+    path = runs.report_path(config.root, options.run)
+    print(path)
+    if options.open:
+        import pathlib
+        import webbrowser
+
+        if not webbrowser.open(pathlib.Path(path).as_uri()):
+            raise ConfigError(f"--open: no browser was found; open {path} yourself")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

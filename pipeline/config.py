@@ -1,0 +1,164 @@
+"""The configuration of a pipeline: the YAML, typed.
+
+`pipeline.config_io.load_config` reads one from a file. All values are checked here but
+for what only the data can tell (`pipeline.sources_check`). Paths are absolute.
+"""
+
+import os
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    model_validator,
+)
+
+from pipeline.checks_config import Checks, Verdict
+from pipeline.config_types import (
+    Column,
+    LocalPath,
+    Section,
+    as_tuple,
+    crosses,
+    problem,
+    short,
+)
+from pipeline.data_config import ENVIRONMENT as ENVIRONMENT
+from pipeline.data_config import Data
+from pipeline.train_config import Train
+
+_NAME = r"^[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?$"
+
+
+class Evaluate(Section):
+    """Where the metrics are computed, besides overall and each environment."""
+
+    slices: Annotated[
+        tuple[tuple[Column, ...], ...],
+        BeforeValidator(
+            crosses, json_schema_input_type=Column | list[Column | list[Column]] | None
+        ),
+    ] = ()
+
+
+class Push(Section):
+    """Where a blessed model goes."""
+
+    to: Literal["filesystem"] = "filesystem"
+    path: LocalPath = Field(default="serving", validate_default=True)
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(_NAME, name) or name.endswith("\n"):
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:128].strip("-") or "flights"
+        raise ValueError(
+            f"is {short(name)}; it takes lower-case letters, digits and hyphens, such"
+            f" as {slug}"
+        )
+    return name
+
+
+def _push(value: Any) -> Any:
+    if value is None:
+        raise ValueError(
+            "is empty; say where a blessed model goes (path: serving), or leave the key"
+            " out for that default"
+        )
+    return value
+
+
+def _beam_option(option: str) -> str:
+    if not option.startswith("--") or " " in option.strip():
+        raise ValueError(f"is {option!r}; an option is one word, such as --name=value")
+    if option.split("=")[0] == "--runner":
+        raise ValueError(
+            f"is {option!r}; this version runs Beam in its own process, so remove it"
+        )
+    return option
+
+
+class PipelineConfig(Section):
+    """A pipeline, from its sources to where the model goes."""
+
+    name: Annotated[str, AfterValidator(_name)] = Field(
+        examples=["flights"], json_schema_extra={"pattern": _NAME}
+    )
+    root: LocalPath = Field(default="runs-root", validate_default=True)
+    task: Literal["binary"] = "binary"
+    data: Data
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    checks: Checks = Field(examples=["{worst: {auc: {min: 0.65}}}"])
+    verdict: Verdict = Verdict()
+    push: Annotated[Push, BeforeValidator(_push)] = Field(
+        default={}, validate_default=True
+    )  # type: ignore[assignment]
+    beam: Annotated[
+        tuple[Annotated[str, AfterValidator(_beam_option)], ...],
+        BeforeValidator(as_tuple, json_schema_input_type=str | list[str] | None),
+    ] = ()
+
+    _file: str = PrivateAttr("the config")
+    _lines: dict[tuple[str | int, ...], int] = PrivateAttr(default_factory=dict)
+    _origins: dict[tuple[str | int, ...], str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _enough_environments(self) -> "PipelineConfig":
+        training = self.data.training
+        if training is None:
+            return self
+        if len(training) < 2 and self.train.has_penalty:
+            raise problem(
+                ["data", "environments"],
+                f"has one training environment ({training[0]}), and {self.method_label}"
+                " compares at least two; add one, hold fewer out, or train with erm",
+            )
+        if self.train.batch_size < len(training):
+            raise problem(
+                ["train", "batch_size"],
+                f"is {self.train.batch_size}, but each of the {len(training)} training"
+                " environments needs a row of every batch; raise it",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _slices_are_no_label(self) -> "PipelineConfig":
+        label = self.data.label
+        for i, cross in enumerate(self.evaluate.slices):
+            for name in cross:
+                if name in (label.name, label.column):
+                    raise problem(
+                        ["evaluate", "slices", i],
+                        f"slices by {name!r}, which decides the label, so that each"
+                        " slice would hold one class; take it out",
+                    )
+        return self
+
+    @property
+    def file(self) -> str:
+        """Path of the YAML as the user gave it; for errors."""
+        return self._file
+
+    @property
+    def folder(self) -> str:
+        """The folder that relative paths are counted from."""
+        return os.path.dirname(os.path.abspath(self._file))
+
+    def place(self, *path: str | int) -> str:
+        """`flights.yaml, line 12: data.weight`, for an error at a key."""
+        dotted = ".".join(map(str, path))
+        for end in range(len(path), 0, -1):
+            at = path[:end]
+            if at in self._origins:
+                return f"{self._file} with {self._origins[at]}: {dotted}"
+            if at in self._lines:
+                return f"{self._file}, line {self._lines[at]}: {dotted}"
+        return f"{self._file}: {dotted}"
+
+    @property
+    def method_label(self) -> str:
+        """`v_rex`, `irm_v1 + v_rex`."""
+        return " + ".join(term.name for term in self.train.method)

@@ -1,0 +1,278 @@
+"""The config's section `data`: label, environments, split, features."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from pipeline.config_types import (
+    Column,
+    Columns,
+    Count,
+    EnvironmentName,
+    EnvironmentNames,
+    LocalPath,
+    Patterns,
+    Section,
+    problem,
+    short,
+)
+
+FORMATS = ("parquet", "csv", "tfrecord")
+ENVIRONMENT = "environment"
+
+
+class Label(Section):
+    """What is forecast: a column of 0 and 1, or a number above a threshold."""
+
+    name: Column
+    from_column: Column | None = Field(default=None, alias="from")
+    above: float | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Label":
+        if self.above is not None and self.from_column is None:
+            raise problem(
+                ["above"],
+                "has no `from` beside it; name the column that is compared with"
+                f" {self.above:g}",
+            )
+        if self.from_column is not None and self.above is None:
+            raise problem(
+                ["from"],
+                "has no `above` beside it; say above which value the label is 1, or"
+                f" write `label: {self.from_column}` where the column holds 0 and 1",
+            )
+        if self.from_column == self.name:
+            raise problem(
+                ["name"],
+                f"is {self.name!r}, the column that it is made from; give the label a"
+                " name of its own",
+            )
+        if self.name == ENVIRONMENT:
+            raise problem(
+                ["name"],
+                f"is {ENVIRONMENT!r}, where every example's environment stands",
+            )
+        return self
+
+    @property
+    def column(self) -> str:
+        """The column of the data that it is, or is made from."""
+        return self.from_column or self.name
+
+
+def _label(value: Any) -> Any:
+    if value is None:
+        raise ValueError("is empty; name the column that is forecast")
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Source(Section):
+    """Files of one format; `parquet`, `csv` or `tfrecord` holds the paths."""
+
+    parquet: Patterns = ()
+    csv: Patterns = ()
+    tfrecord: Patterns = ()
+
+    @model_validator(mode="after")
+    def _one_format(self) -> "Source":
+        given = [name for name in FORMATS if getattr(self, name)]
+        if not given:
+            raise problem(
+                [], "names no files; add one of parquet, csv or tfrecord with a path"
+            )
+        if len(given) > 1:
+            raise problem(
+                [given[1]],
+                f"stands beside {given[0]}; an environment has files of one format",
+            )
+        return self
+
+    @property
+    def format(self) -> str:
+        """Either of `FORMATS`."""
+        return next(name for name in FORMATS if getattr(self, name))
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Absolute glob patterns."""
+        return getattr(self, self.format)
+
+
+class Environment(Source):
+    """The source of one environment."""
+
+    held_out: bool = False
+
+
+class ColumnEnvironments(Source):
+    """One source of which a column tells the environment of each row."""
+
+    environment_column: Column
+    held_out: EnvironmentNames = ()
+
+
+def _form_of_environments(value: Any) -> str:
+    is_column = isinstance(value, ColumnEnvironments) or (
+        isinstance(value, dict) and "environment_column" in value
+    )
+    return "column" if is_column else "named"
+
+
+def _named_or_column(value: Any) -> Any:
+    """Names what is missing where files stand in the place of environments."""
+    if isinstance(value, dict) and "environment_column" not in value:
+        for name in FORMATS:
+            if name in value and not isinstance(value[name], dict):
+                raise ValueError(
+                    f"has files ({name}) but no environment; write NAME: {{{name}:"
+                    " ...} for each, or add `environment_column`, the column that"
+                    " tells it"
+                )
+    return value
+
+
+def _not_only_a_path(value: Any) -> Any:
+    if isinstance(value, str | list):
+        first = value if isinstance(value, str) else next(iter(value), "")
+        near = next((f for f in FORMATS if f in str(first).lower()), FORMATS[0])
+        raise ValueError(
+            f"is {short(value)}; say the format of the files: {{{near}: {first}}}"
+        )
+    return value
+
+
+class Split(Section):
+    """How training environments are split into `train` and `eval`."""
+
+    eval: float = Field(default=0.2, gt=0, lt=1)
+    by: Columns = ()
+
+
+class Features(Section):
+    """Which column becomes a feature, and as what; None: from the schema."""
+
+    numeric: Columns | None = None
+    categorical: Columns | None = None
+    bucketized: dict[Column, Annotated[int, Field(ge=2, le=10_000)]] = {}
+    dense: dict[Column, Count] = {}
+    vocabulary_size: Count = 1000
+    oov_buckets: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
+
+    @property
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """Kind -> columns that the config names, in its order."""
+        return {
+            "numeric": self.numeric or (),
+            "categorical": self.categorical or (),
+            "bucketized": tuple(self.bucketized),
+            "dense": tuple(self.dense),
+        }
+
+
+class Data(Section):
+    """Where the data lies and what its columns are."""
+
+    label: Annotated[
+        Label,
+        BeforeValidator(
+            _label,
+            json_schema_input_type=Label | str,
+        ),
+    ] = Field(examples=["late"])
+    weight: Column | None = None
+    exclude: Columns = ()
+    environments: Annotated[
+        Annotated[ColumnEnvironments, Tag("column")]
+        | Annotated[
+            dict[
+                EnvironmentName,
+                Annotated[Environment, BeforeValidator(_not_only_a_path)],
+            ],
+            Field(min_length=1),
+            Tag("named"),
+        ],
+        Discriminator(_form_of_environments),
+        BeforeValidator(_named_or_column),
+    ] = Field(examples=["{EWR: {parquet: data/EWR.parquet}}"])
+    split: Split = Split()
+    features: Features = Features()
+    schema_path: LocalPath | None = Field(default=None, alias="schema")
+
+    @property
+    def environment_column(self) -> str | None:
+        """The column that tells the environment, None where each has its source."""
+        form = self.environments
+        return None if isinstance(form, dict) else form.environment_column
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """Names of the held-out environments."""
+        if isinstance(self.environments, dict):
+            return tuple(n for n, e in self.environments.items() if e.held_out)
+        return self.environments.held_out
+
+    @property
+    def training(self) -> tuple[str, ...] | None:
+        """Names of the training environments, None where only the data knows them."""
+        if isinstance(self.environments, dict):
+            return tuple(n for n, e in self.environments.items() if not e.held_out)
+        return None
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """The sources as `components.source_manifest.listing` takes them."""
+        named: dict[str | None, Source] = {}
+        if isinstance(self.environments, dict):
+            named.update(self.environments)
+        else:
+            named[None] = self.environments
+        return [
+            {
+                "environment": name,
+                "format": source.format,
+                "patterns": list(source.patterns),
+                "held_out": getattr(source, "held_out", False) is True,
+            }
+            for name, source in named.items()
+        ]
+
+    @model_validator(mode="after")
+    def _no_leak(self) -> "Data":
+        never = {
+            self.label.column: "what the label is made from",
+            self.label.name: "the label",
+            ENVIRONMENT: "the environment",
+        }
+        if self.weight:
+            never[self.weight] = "data.weight"
+        if self.environment_column:
+            never[self.environment_column] = "the environment"
+        never.update((name, "in data.exclude") for name in self.exclude)
+        for kind, columns in self.features.named.items():
+            for i, name in enumerate(columns):
+                if name in never:
+                    raise problem(
+                        [
+                            "features",
+                            kind,
+                            name if kind in ("bucketized", "dense") else i,
+                        ],
+                        f"is {name!r}, which is {never[name]} and so can never be a"
+                        " feature; take it out",
+                    )
+        if self.weight in (self.label.name, self.label.column):
+            raise problem(
+                ["weight"], f"is {self.weight!r}, the label's own column; name another"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _someone_trains(self) -> "Data":
+        if self.training == ():
+            raise problem(
+                ["environments"],
+                f"holds out all it names ({', '.join(self.held_out)}); at least one"
+                " environment must be trained on",
+            )
+        return self

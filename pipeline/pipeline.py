@@ -1,0 +1,279 @@
+"""The pipeline: one short builder a stage, the same graph wherever it runs."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base import base_node
+
+from components.evaluator.component import Evaluator
+from components.invariance_validator.component import InvarianceValidator
+from components.multi_env_example_gen import readers, shards
+from components.multi_env_example_gen.component import MultiEnvExampleGen
+from components.pusher.component import Pusher
+from components.source_manifest import listing
+from components.source_manifest.component import SourceManifest
+from pipeline.config import ENVIRONMENT, PipelineConfig
+from pipeline.eval_config import eval_config, slices
+
+_PACKAGES = ("tfx-irm", "tfx", "tensorflow", "tensorflow-model-analysis", "keras")
+
+
+def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
+    """The graph of a config.
+
+    Args:
+      config: validated.
+      runtime: says where: roots, Beam options, metadata store.
+
+    Raises:
+      DataError: environments told by a column cannot be read from the data.
+    """
+    manifest = SourceManifest(config.data.sources)
+    examples = _examples(config, manifest)
+    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
+    schema = _schema(config, statistics)
+    anomalies = tfx.components.ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    settings = custom_config(config)
+    transform = _transform(examples, schema, settings)
+    trainer = _trainer(config, examples, schema, transform, settings)
+    baseline = _latest_blessed_model()
+    evaluator = _evaluator(config, examples, trainer, baseline)
+    validator = InvarianceValidator(
+        evaluation=evaluator.outputs["evaluation"],
+        examples=examples.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        checks=config.checks.as_json(),
+        verdict=config.verdict.as_json(),
+        context=_context(config, settings),
+    )
+    pusher = Pusher(
+        trainer.outputs["model"], validator.outputs["blessing"], config.push.path
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=runtime.pipeline_root,
+        metadata_connection_config=runtime.metadata_connection(),
+        components=[
+            manifest,
+            examples,
+            statistics,
+            schema,
+            anomalies,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            validator,
+            pusher,
+        ],
+        enable_cache=True,
+        beam_pipeline_args=runtime.beam_args(),
+    )
+
+
+def custom_config(config: PipelineConfig) -> dict[str, Any]:
+    """What Transform and Trainer are told: plain JSON."""
+    data, train = config.data, config.train
+    never = [data.label.column, data.environment_column]
+    features = data.features.model_dump(mode="json")
+    if any(data.features.named.values()):  # what is named is all; nothing is derived
+        features |= {k: features[k] or [] for k in ("numeric", "categorical")}
+    return {
+        "task": config.task,
+        "label": data.label.name,
+        "weight": data.weight,
+        "environment": ENVIRONMENT,
+        "environments": training_environments(config),
+        "features": features,
+        "exclude": [*data.exclude, *(name for name in never if name)],
+        "methods": train.terms,
+        "schedule": {
+            "kind": train.penalty.schedule,
+            "anneal_steps": train.anneal_steps,
+        },
+        "steps": train.steps,
+        "batch_size": train.batch_size,
+        "learning_rate": train.learning_rate,
+        "optimizer": train.optimizer,
+        "seed": train.seed,
+        "log_every": train.log_every,
+        "model": train.model.model_dump(mode="json", exclude_none=True),
+        "code": code_fingerprint(train.model.build),
+    }
+
+
+def training_environments(config: PipelineConfig) -> list[str]:
+    """Names of the training environments in the order of their ids.
+
+    Where a column tells the environment, its values are read from the data.
+    """
+    if config.data.training is not None:
+        return list(config.data.training)
+    column = config.data.environment_column
+    found: set[str] = set()
+    for file in listing.build_manifest(config.data.sources):
+        schema = readers.schema_of(file.path, file.format)
+        for part in readers.ranges_of(file.path, file.format):
+            for batch in readers.batches(file.path, file.format, part, schema):
+                found.update(shards.distinct(batch, column))
+    return sorted(found - set(config.data.held_out))
+
+
+def code_fingerprint(build: str | None) -> str:
+    """Digest of the trainer's code and of the user's model.
+
+    A dotted `run_fn` carries no code: without this, a cached model would outlive a
+    changed penalty.
+    """
+    origin = importlib.util.find_spec("trainer_module").origin
+    folder = os.path.dirname(origin)
+    paths = [
+        os.path.join(base, name)
+        for base, _, names in os.walk(folder)
+        for name in names
+        if name.endswith(".py")
+    ]
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(paths):
+        digest.update(os.path.relpath(path, folder).encode())
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    if build:
+        module = importlib.util.find_spec(build.rpartition(".")[0])
+        if module is not None and module.origin:
+            with open(module.origin, "rb") as file:
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
+    data = config.data
+    label = {"name": data.label.name}
+    if data.label.from_column is not None:
+        label |= {"from": data.label.from_column, "above": data.label.above}
+    spec = shards.Spec(
+        label=label,
+        eval_fraction=data.split.eval,
+        split_by=tuple(data.split.by),
+        slices=tuple(tuple(s) for s in slices(config) if s),
+        environment_column=data.environment_column,
+        held_out=tuple(data.held_out) if data.environment_column else (),
+    )
+    return MultiEnvExampleGen(manifest.outputs["manifest"], spec)
+
+
+def _schema(config: PipelineConfig, statistics: base_node.BaseNode) -> Any:
+    if config.data.schema_path is None:
+        return tfx.components.SchemaGen(
+            statistics=statistics.outputs["statistics"], infer_feature_shape=True
+        )
+    return tfx.components.ImportSchemaGen(schema_file=config.data.schema_path)
+
+
+def _transform(
+    examples: base_node.BaseNode, schema: base_node.BaseNode, settings: dict[str, Any]
+) -> Any:
+    return tfx.components.Transform(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="trainer_module.preprocessing.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(analyze=["train"], transform=[]),
+        materialize=False,
+        disable_analyzer_cache=True,
+        disable_statistics=True,
+        custom_config=_transform_part(settings),
+    )
+
+
+def _transform_part(settings: dict[str, Any]) -> dict[str, Any]:
+    """Only what the preprocessing reads, so that another penalty reuses Transform."""
+    keys = ("task", "label", "weight", "environment", "environments", "features")
+    return {key: settings[key] for key in (*keys, "exclude", "code")}
+
+
+def _trainer(
+    config: PipelineConfig,
+    examples: base_node.BaseNode,
+    schema: base_node.BaseNode,
+    transform: base_node.BaseNode,
+    settings: dict[str, Any],
+) -> Any:
+    return tfx.components.Trainer(
+        run_fn="trainer_module.run_fn.run_fn",
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=["train"], num_steps=config.train.steps),
+        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        custom_config=settings,
+    )
+
+
+def _latest_blessed_model() -> Any:
+    return tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(
+            type=tfx.types.standard_artifacts.ModelBlessing
+        ),
+    ).with_id("LatestBlessedModel")
+
+
+def _evaluator(
+    config: PipelineConfig,
+    examples: base_node.BaseNode,
+    trainer: base_node.BaseNode,
+    baseline: base_node.BaseNode,
+) -> Any:
+    data = config.data
+    return Evaluator(
+        examples=examples.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=eval_config(config),
+        example_splits=["eval", "ood"] if data.held_out else ["eval"],
+        options={
+            "label": data.label.name,
+            "environment": ENVIRONMENT,
+            "cluster_by": list(data.split.by),
+            "min_examples": config.verdict.min_examples,
+            "task": config.task,
+            "weight": data.weight,
+        },
+    )
+
+
+def _context(config: PipelineConfig, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the report tells of the run; nothing that differs from run to run."""
+    return {
+        "name": config.name,
+        "method": config.method_label,
+        "task": config.task,
+        "label": config.data.label.name,
+        "environments": settings["environments"],
+        "held_out": list(config.data.held_out),
+        "slices": slices(config),
+        "split_by": list(config.data.split.by),
+        "code": settings["code"],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

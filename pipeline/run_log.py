@@ -1,0 +1,70 @@
+"""The terminal of a run: one line a stage; everything else goes to the log."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def captured(path: str) -> Iterator[Callable[..., None]]:
+    """Sends file descriptors 1 and 2 to a log; yields a `say` for the terminal.
+
+    Descriptors, not `sys.stdout`: TensorFlow's C++ and Beam's workers write there.
+
+    Args:
+      path: of the log, appended to.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal_fd, errors_fd = os.dup(1), os.dup(2)
+    with (
+        open(path, "a", encoding="utf-8") as log,
+        os.fdopen(os.dup(terminal_fd), "w", encoding="utf-8") as terminal,
+    ):
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+        def say(text: str, end: str = "\n") -> None:
+            for stream in (terminal, log):
+                stream.write(text + end)
+                stream.flush()
+
+        say.is_terminal = terminal.isatty()  # type: ignore[attr-defined]
+        try:
+            yield say
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(terminal_fd, 1)
+            os.dup2(errors_fd, 2)
+            os.close(terminal_fd)
+            os.close(errors_fd)
+
+
+class Note:
+    """What a stage says of itself while it runs."""
+
+    cached = False
+
+
+@contextlib.contextmanager
+def stage(name: str, stages: list[Any], say: Callable[..., None]) -> Iterator[Note]:
+    """Times a stage and prints its line; a failed stage is listed as well."""
+    from pipeline.local_runner import Stage
+
+    note, began = Note(), time.monotonic()
+    live = getattr(say, "is_terminal", False)
+    if live:
+        say(f"  {name:<24}", end="")
+    outcome = "failed"
+    try:
+        yield note
+        outcome = "reused" if note.cached else ""
+    finally:
+        seconds = time.monotonic() - began
+        stages.append(Stage(name, round(seconds, 3), note.cached))
+        line = f"{seconds:8.1f} s  {outcome}".rstrip()
+        say(line if live else f"  {name:<24}{line}")

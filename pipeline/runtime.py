@@ -1,0 +1,37 @@
+"""Where a pipeline runs: roots, metadata store, Beam's runner."""
+
+import dataclasses
+import os
+from typing import Any
+
+from pipeline.config import PipelineConfig
+
+# Named by its class: `DirectRunner` would try to fetch a runner of its own (Prism).
+LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """This machine: artifacts under the config's root, SQLite beside them."""
+
+    config: PipelineConfig
+
+    @property
+    def pipeline_root(self) -> str:
+        """Where artifacts lie."""
+        return os.path.join(self.config.root, "artifacts")
+
+    def beam_args(self) -> list[str]:
+        """Options of every Beam stage."""
+        options = list(self.config.beam)
+        if not any(option.startswith("--runner") for option in options):
+            options.insert(0, f"--runner={LOCAL_BEAM_RUNNER}")
+        return options
+
+    def metadata_connection(self) -> Any:
+        """The metadata store."""
+        from tfx.orchestration import metadata
+
+        path = os.path.join(self.config.root, "metadata.sqlite")
+        os.makedirs(self.config.root, exist_ok=True)
+        return metadata.sqlite_metadata_connection_config(path)

@@ -1,0 +1,1 @@
+"""JSON schemas of what users write (`config`) and of what a run leaves (`summary`)."""

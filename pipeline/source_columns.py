@@ -1,0 +1,215 @@
+"""The columns of the sources, and whether they have what the config names.
+
+Uses the readers of ingestion, so what passes here reads alike there.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+
+from components.errors import DataError
+from components.multi_env_example_gen import readers
+from components.multi_env_example_gen.columns import Column, Schema
+from components.multi_env_example_gen.labels import check_label
+from pipeline import tfrecord_columns
+from pipeline.config import ENVIRONMENT, PipelineConfig
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.sources_check import FoundSource
+
+
+def check(
+    config: PipelineConfig, sources: Sequence["FoundSource"], files_read: int
+) -> list[str]:
+    """Checks every column that the config names; returns all columns, sorted.
+
+    Args:
+      config: validated.
+      sources: with their files.
+      files_read: files a source to read the columns of.
+
+    Raises:
+      ConfigError: a named column is not in the data, or cannot be what it is named as.
+      DataError: an unreadable file, or sources that do not fit together.
+    """
+    schemas: dict[str, dict[str, Schema]] = {}
+    partial: set[str] = set()
+    for source in sources:
+        where = source.environment or "the source"
+        schemas[where] = {}
+        for path in source.files[:files_read]:
+            schema, whole = _columns_of(path, source.format)
+            schemas[where][path] = schema
+            if not whole:
+                partial.add(path)
+        _has_rows(source)
+    headerless = {p for s in sources if s.format == "tfrecord" for p in s.files}
+    joint = readers.joint_schema(schemas, headerless)
+    # Where only first records were seen, a column may still come.
+    sure = any(path not in partial for files in schemas.values() for path in files)
+    _check_label(config, schemas, joint, partial)
+    _check_named(config, joint, sure)
+    _check_kinds(config, joint)
+    return list(joint)
+
+
+def environment_names(
+    config: PipelineConfig, source: "FoundSource"
+) -> tuple[str, ...] | None:
+    """The values of the environment column, sorted; None for TFRecords."""
+    column = config.data.environment_column
+    if source.format == "tfrecord" or column is None:
+        return None
+    names: set[str] = set()
+    for path in source.files:
+        try:
+            for values in _column_batches(path, source.format, column):
+                if pa.types.is_dictionary(values.type):
+                    values = values.dictionary_decode()
+                found = pc.unique(values.drop_null().cast(pa.string()))
+                names.update(found.to_pylist())
+        except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(
+                f"{path} cannot be read as {source.format}: {reason}; write it again"
+            ) from error
+    return tuple(sorted(names))
+
+
+def _column_batches(path: str, file_format: str, column: str) -> Iterator[pa.Array]:
+    if file_format == "parquet":
+        for batch in pa_parquet.ParquetFile(path).iter_batches(columns=[column]):
+            yield batch.column(0)
+        return
+    reader = pa_csv.open_csv(
+        pa.input_stream(path, compression="detect"),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=[column],
+            column_types={column: pa.string()},
+            strings_can_be_null=True,
+        ),
+    )
+    for batch in reader:
+        yield batch.column(0)
+
+
+def _columns_of(path: str, file_format: str) -> tuple[Schema, bool]:
+    if file_format == "tfrecord":
+        return tfrecord_columns.columns_of(path)
+    return readers.schema_of(path, file_format), True
+
+
+def _has_rows(source: "FoundSource") -> None:
+    if source.format != "parquet" or source.environment is None:
+        return
+    if not any(pa_parquet.read_metadata(path).num_rows for path in source.files):
+        raise DataError(
+            f"environment {source.environment!r} has no rows; check its files, or"
+            " remove it from data.environments"
+        )
+
+
+def _check_label(
+    config: PipelineConfig,
+    schemas: dict[str, dict[str, Schema]],
+    joint: Schema,
+    partial: set[str],
+) -> None:
+    """As at ingestion: the label is in every environment, and a number."""
+    label = config.data.label
+    spec = {"name": label.name, "from": label.from_column, "above": label.above}
+    try:
+        for environment, files in schemas.items():
+            one = {n: c for schema in files.values() for n, c in schema.items()}
+            if label.column not in one and not partial.intersection(files):
+                key = ("from",) if label.from_column else ()
+                raise ConfigError(
+                    f"{config.place('data', 'label', *key)} is {label.column!r}, which"
+                    f" environment {environment!r} does not have"
+                    f"{_near_columns(label.column, one)}"
+                )
+        if label.column in joint:  # else ingestion looks at every record
+            check_label(spec, joint, list(schemas))
+    except DataError as error:
+        place = config.place("data", "label").rpartition(": ")[0]
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _near_columns(name: str, columns: Iterable[str]) -> str:
+    known = sorted(columns)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
+    return f"; its columns are {', '.join(known[:12])}{more}"
+
+
+def _named(config: PipelineConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every column that the config names, with its key."""
+    data = config.data
+    if data.weight:
+        yield ("data", "weight"), data.weight
+    for name in data.exclude:
+        yield ("data", "exclude"), name
+    for name in data.split.by:
+        yield ("data", "split", "by"), name
+    for kind, names in data.features.named.items():
+        for name in names:
+            yield ("data", "features", kind), name
+    if data.environment_column:
+        yield ("data", "environments", "environment_column"), data.environment_column
+    for cross in config.evaluate.slices:
+        for name in cross:
+            yield ("evaluate", "slices"), name
+
+
+def _check_named(config: PipelineConfig, joint: Schema, sure: bool) -> None:
+    known = {*joint, ENVIRONMENT}
+    for path, name in _named(config):
+        if name in known or not sure:
+            continue
+        if name == config.data.label.name:
+            continue  # made later on
+        raise ConfigError(
+            f"{config.place(*path)} names the column {name!r}, which the data does not"
+            f" have{_near_columns(name, joint)}"
+        )
+    if ENVIRONMENT in joint and config.data.environment_column != ENVIRONMENT:
+        raise DataError(
+            f"the data already has a column {ENVIRONMENT!r}, which is where the"
+            " environment is stamped; rename it, or name it as environment_column"
+        )
+
+
+def _check_kinds(config: PipelineConfig, joint: Schema) -> None:
+    features = config.data.features.named
+    numbers: list[tuple[tuple[str, ...], str]] = [
+        (("data", "features", kind), name)
+        for kind in ("numeric", "bucketized", "dense")
+        for name in features[kind]
+    ]
+    if config.data.weight:
+        numbers.append((("data", "weight"), config.data.weight))
+    for path, name in numbers:
+        column = joint.get(name, Column("null"))
+        if column.kind == "bytes":
+            mend = "name it under categorical" if len(path) > 2 else "name another"
+            raise ConfigError(
+                f"{config.place(*path)} names {name!r}, a column of text where numbers"
+                f" are needed; {mend}"
+            )
+    for kind in ("numeric", "categorical", "bucketized"):
+        for name in features[kind]:
+            if joint.get(name, Column("null")).is_list:
+                raise ConfigError(
+                    f"{config.place('data', 'features', kind)} names {name!r}, which"
+                    " holds several values a row; name it under dense, with their"
+                    " number"
+                )

@@ -1,0 +1,301 @@
+"""What the data must have for a config to run, told without TFX or TensorFlow.
+
+Files are listed, and the columns of each source read from Parquet's schema, the first
+block of a CSV, the first records of a TFRecord. What needs all rows (an environment
+without a row, one class only) is found at ingestion.
+"""
+
+import dataclasses
+import difflib
+import glob
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+
+from components.invariance_validator.checks import check_satisfiable
+from pipeline.config import PipelineConfig
+from pipeline.errors import ConfigError
+
+# Files a source whose columns are read; ingestion reads those of all.
+_FILES_READ = 20
+# Above this, the values of an environment column are left to ingestion.
+_BYTES_READ = 200 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundSource:
+    """The files of one entry of `data.environments`.
+
+    Attributes:
+      environment: its name, None where a column tells it.
+      format: parquet, csv or tfrecord.
+      files: paths, sorted.
+      size: bytes in all.
+      held_out: whether it is only evaluated.
+    """
+
+    environment: str | None
+    format: str
+    files: tuple[str, ...]
+    size: int
+    held_out: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What `check` found.
+
+    Attributes:
+      sources: with their files.
+      columns: names over all sources, sorted.
+      environments: names told by `environment_column`; None where not read.
+    """
+
+    sources: tuple[FoundSource, ...]
+    columns: tuple[str, ...]
+    environments: tuple[str, ...] | None = None
+
+
+def check(config: PipelineConfig) -> Findings:
+    """Checks a config against its checks, its files and their columns.
+
+    Raises:
+      ConfigError: a key of the config names what is not there.
+      DataError: a file is unreadable, or the sources do not fit together.
+    """
+    check_checks(config)
+    check_places(config)
+    sources = find_files(config)
+    # pyarrow takes a third of a second to import.
+    from pipeline import source_columns
+
+    columns = source_columns.check(config, sources, _FILES_READ)
+    environments = None
+    if config.data.environment_column and sources[0].size <= _BYTES_READ:
+        environments = source_columns.environment_names(config, sources[0])
+        if environments is not None:
+            _check_environment_names(config, environments)
+    return Findings(sources, tuple(columns), environments)
+
+
+def check_checks(
+    config: PipelineConfig, environments: Iterable[str] | None = None
+) -> None:
+    """Refuses checks that no model could ever meet.
+
+    Args:
+      config: validated.
+      environments: all names, where only the data tells them.
+    """
+    training = config.data.training
+    if training is None:  # any two, until the data tells
+        training = tuple(environments or ("?", "??"))
+    sentences = check_satisfiable(
+        config.checks.as_json(),
+        [*training, *config.data.held_out],
+        config.data.held_out,
+        [list(cross) for cross in config.evaluate.slices],
+        config.verdict.allow_insufficient,
+    )
+    if sentences:
+        first = sentences[0].rstrip(".")
+        key = first.split(maxsplit=1)[0].rstrip(":").split(".")
+        place = config.place(*key).rpartition(": ")[0]
+        more = len(sentences) - 1
+        raise ConfigError(
+            f"{place}: {first}{f' ({more} more after this one)' if more else ''}"
+        )
+
+
+def check_places(config: PipelineConfig) -> None:
+    """Refuses folders that cannot be written, a schema or a model that is not there."""
+    for keys, path in ((("root",), config.root), (("push", "path"), config.push.path)):
+        above = path
+        while not os.path.lexists(above):
+            above = os.path.dirname(above)
+        if not os.path.isdir(above):
+            raise ConfigError(
+                f"{config.place(*keys)} needs the folder {path}, but {above} is a file;"
+                " name another folder"
+            )
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"{config.place(*keys)} is {path}, but {above} cannot be written; name"
+                " another folder, or change its permissions"
+            )
+    schema = config.data.schema_path
+    if schema and not os.path.isfile(schema):
+        raise ConfigError(
+            f"{config.place('data', 'schema')} is {schema}, and there is no such file;"
+            " correct the path, or leave the key out to have a schema inferred"
+        )
+    _check_build(config)
+
+
+def _check_build(config: PipelineConfig) -> None:
+    build = config.train.model.build
+    if build is None:
+        return
+    module = build.split(".")[0]
+    path = list(sys.path)
+    sys.path.append(config.folder)
+    try:
+        found = importlib.util.find_spec(module)
+    finally:
+        sys.path[:] = path
+    if found is None:
+        raise ConfigError(
+            f"{config.place('train', 'model', 'build')} is {build!r}, but there is no"
+            f" module {module!r} beside the config nor installed; correct the name, or"
+            f" put {module}.py into {config.folder}"
+        )
+
+
+def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
+    """The files of every source.
+
+    Raises:
+      ConfigError: a path matches nothing, or a file belongs to two environments.
+    """
+    found = []
+    owner: dict[str, str] = {}
+    for source in config.data.sources:
+        name = source["environment"]
+        keys = ["data", "environments", *([name] if name else [])]
+        files: set[str] = set()
+        for pattern in source["patterns"]:
+            matched = [
+                p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)
+            ]
+            if not matched:
+                place = config.place(*keys, source["format"])
+                raise ConfigError(f"{place} {_no_match(config, name, pattern)}")
+            files.update(matched)
+        for path in sorted(files):
+            other = owner.setdefault(os.path.realpath(path), name)
+            if other != name:
+                raise ConfigError(
+                    f"{config.place(*keys)} has the file {path}, which {other} has too;"
+                    " an example comes from one environment, so narrow the pattern"
+                )
+        size = sum(os.path.getsize(path) for path in files)
+        found.append(
+            FoundSource(
+                environment=name,
+                format=source["format"],
+                files=tuple(sorted(files)),
+                size=size,
+                held_out=source["held_out"],
+            )
+        )
+    return tuple(found)
+
+
+def _no_match(config: PipelineConfig, environment: str | None, pattern: str) -> str:
+    """`is 'lga*', which matches no file (environment ..., looked in ...); mend`."""
+    prefix = glob.escape(config.folder)
+    inside = pattern.startswith(prefix + os.sep)
+    folder = config.folder if inside else os.sep
+    rest = pattern[len(prefix) + 1 :] if inside else pattern.lstrip(os.sep)
+    shown = rest if inside else pattern
+    parts = rest.split(os.sep)
+    at = 0
+    while at < len(parts) - 1 and os.path.isdir(os.path.join(folder, parts[at])):
+        folder = os.path.join(folder, parts[at])
+        at += 1
+    where = f"environment {environment!r}, " if environment else ""
+    if os.path.isdir(os.path.join(folder, parts[at])) and at == len(parts) - 1:
+        return (
+            f"is {shown!r}, a folder ({where.rstrip(', ')}); name the files in it, such"
+            f" as {shown}/*"
+        )
+    names = sorted(os.listdir(folder)) if os.access(folder, os.R_OK) else []
+    near = difflib.get_close_matches(parts[at], names, n=1)
+    holds = f"holds {', '.join(names[:4])}" if names else "is empty"
+    if len(names) > 4:
+        holds += f" and {len(names) - 4} more"
+    mend = f"did you mean {near[0]!r}?" if near else "check the path"
+    return (
+        f"is {shown!r}, which matches no file ({where}looked in {folder}, which"
+        f" {holds}); {mend}"
+    )
+
+
+def _check_environment_names(config: PipelineConfig, names: tuple[str, ...]) -> None:
+    column = config.data.environment_column
+    keys = ("data", "environments", "held_out")
+    for name in config.data.held_out:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            listed = f"it holds {', '.join(names[:8])}"
+            raise ConfigError(
+                f"{config.place(*keys)} names {name!r}, which column {column!r} does"
+                f" not hold; {f'did you mean {near[0]!r}?' if near else listed}"
+            )
+    training = [name for name in names if name not in config.data.held_out]
+    least = 2 if config.train.has_penalty else 1
+    if len(training) < least:
+        raise ConfigError(
+            f"{config.place('data', 'environments')} leaves {len(training)} training"
+            f" environment{'s' * (len(training) != 1)}, and {config.method_label} needs"
+            f" {least}: column {column!r} holds {', '.join(names[:8]) or 'nothing'};"
+            " hold fewer out, or train with erm"
+        )
+    check_checks(config, names)
+
+
+def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
+    """Lines that tell what was found, for the terminal."""
+    yield f"{config.file} is valid: {config.name}"
+    for source in findings.sources:
+        name = source.environment or f"by {config.data.environment_column}"
+        part = "held out" if source.held_out else "training"
+        if source.environment is None:
+            part = _by_column(config, findings)
+        yield (
+            f"  environment {name:<12} {len(source.files):>4,} {source.format}"
+            f" file{' ' if len(source.files) == 1 else 's'} {_size(source.size):>9}"
+            f"  {part}"
+        )
+    label = config.data.label
+    made = f" = {label.from_column} > {label.above:g}" if label.from_column else ""
+    yield f"  label       {label.name}{made}"
+    named = config.data.features.named
+    kinds = [f"{len(columns)} {kind}" for kind, columns in named.items() if columns]
+    features = ", ".join(kinds) or f"from the schema ({len(findings.columns)} columns)"
+    yield f"  features    {features}"
+    yield f"  method      {config.method_label}, {config.train.steps:,} steps"
+    yield f"  checks      {', '.join(_checks(config))}"
+    yield f"  pushed to   {config.push.path}, if every check passes"
+
+
+def _by_column(config: PipelineConfig, findings: Findings) -> str:
+    if findings.environments is None:
+        return f"held out: {', '.join(config.data.held_out) or 'none'}"
+    held = set(config.data.held_out)
+    return ", ".join(
+        f"{name} (held out)" if name in held else name for name in findings.environments
+    )
+
+
+def _checks(config: PipelineConfig) -> Iterable[str]:
+    for kind, section in config.checks.as_json().items():
+        leaves = {kind: section}
+        if kind != "calibration_slope":
+            leaves = {f"{kind}.{metric}": leaf for metric, leaf in section.items()}
+        for name, leaf in leaves.items():
+            bounds = [
+                f"{key} {leaf[key]:g}"
+                for key in ("min", "max", "max_drop", "max_rise")
+                if key in leaf
+            ]
+            yield f"{name} ({', '.join(bounds)})"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"

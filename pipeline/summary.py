@@ -1,0 +1,128 @@
+"""The summary of a run: `summary.json`, and what the terminal is told at its end."""
+
+import json
+import os
+import shutil
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.config import PipelineConfig
+
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+DECISION_FILE = "decision.json"
+
+
+def build(
+    config: PipelineConfig,
+    run_id: str,
+    stages: list[Any],
+    outputs: dict[str, Any],
+    error: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Puts a run's summary together.
+
+    Args:
+      config: of the run.
+      run_id: its id.
+      stages: `local_runner.Stage`s in order.
+      outputs: node -> output key -> artifacts, as far as the run came.
+      error: exit and sentence, or None.
+
+    Returns:
+      The fields of `schema/summary.schema.json`.
+    """
+    decision = {} if error else _decision(outputs)
+    return {
+        "run_id": run_id,
+        "verdict": decision.get("verdict"),
+        "pushed": None if error else _pushed(outputs),
+        "error": error,
+        "checks": decision.get("checks", []),
+        "metrics": decision.get("metrics", {}),
+        "undefined": decision.get("undefined", []),
+        "environments": decision.get("environments") or _environments(outputs),
+        "method": config.method_label,
+        "stages": [
+            {"name": s.name, "seconds": s.seconds, "cached": s.cached} for s in stages
+        ],
+        "versions": decision.get("context", {}).get("versions", {}),
+    }
+
+
+def write(summary: dict[str, Any], folder: str, outputs: dict[str, Any]) -> str:
+    """Writes `summary.json` and copies the report beside it; path of the summary."""
+    path = os.path.join(folder, SUMMARY_FILE)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(summary, file, indent=1, allow_nan=False)
+    report = _artifact(outputs, "InvarianceValidator", "report")
+    if report is not None and summary["error"] is None:
+        source = os.path.join(report.uri, REPORT_FILE)
+        shutil.copyfile(source, os.path.join(folder, REPORT_FILE))
+    return path
+
+
+def exit_code(summary: dict[str, Any]) -> int:
+    """0 pushed, 3 refused by a check, else the error's."""
+    if summary["error"]:
+        return int(summary["error"]["exit"])
+    return 0 if summary["pushed"] else 3
+
+
+def tell(
+    summary: dict[str, Any],
+    folder: str,
+    outputs: dict[str, Any],
+    say: Callable[..., None],
+    seconds: float,
+) -> None:
+    """Says how a run ended: verdict, a sentence a check, model, report."""
+    say("")
+    if summary["error"]:
+        return
+    say(f"verdict  {summary['verdict']}   ({seconds:.0f} s)")
+    for check in summary["checks"]:
+        body = textwrap.fill(
+            check["reason"], 96, initial_indent=" " * 4, subsequent_indent=" " * 4
+        )
+        say(f"  {check['name']}: {check['verdict']}\n{body}")
+    say("")
+    schema = _artifact(outputs, "SchemaGen", "schema")
+    if schema is not None:
+        path = os.path.join(schema.uri, "schema.pbtxt")
+        say(f"schema   {path} (inferred; check it, and name it as data.schema)")
+    if summary["pushed"]:
+        say(f"pushed   {summary['pushed']}")
+    else:
+        say("pushed   nothing: only a model that passes every check is released")
+    say(f"report   {os.path.join(folder, REPORT_FILE)}")
+
+
+def _artifact(outputs: dict[str, Any], node: str, key: str) -> Any:
+    found = outputs.get(node, {}).get(key)
+    return found[0] if found else None
+
+
+def _decision(outputs: dict[str, Any]) -> dict[str, Any]:
+    report = _artifact(outputs, "InvarianceValidator", "report")
+    with open(os.path.join(report.uri, DECISION_FILE), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _pushed(outputs: dict[str, Any]) -> str | None:
+    artifact = _artifact(outputs, "Pusher", "pushed_model")
+    if artifact is None or artifact.get_int_custom_property("pushed") != 1:
+        return None
+    return artifact.get_string_custom_property("pushed_destination")
+
+
+def _environments(outputs: dict[str, Any]) -> dict[str, dict[str, int]]:
+    examples = _artifact(outputs, "MultiEnvExampleGen", "examples")
+    if examples is None:
+        return {}
+    counts = json.loads(examples.get_string_custom_property("counts"))
+    return {
+        name: {split: n["examples"] for split, n in entry["splits"].items()}
+        for name, entry in counts["environments"].items()
+    }

@@ -1,0 +1,185 @@
+"""The config's section `train`: method, penalty, steps, model."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from pipeline.config_types import Count, Section, nearest, problem, short
+from trainer_module.methods import METHODS
+
+
+def _method(name: str) -> str:
+    if name not in METHODS:
+        legal = ", ".join(METHODS)
+        hint = nearest(name, METHODS)
+        legal = "" if legal in hint else f" (there are {legal})"
+        raise ValueError(f"is {name!r}, which is no method{hint}{legal}")
+    return name
+
+
+def _terms(value: Any) -> Any:
+    if not isinstance(value, str | list | dict):
+        raise ValueError(
+            f"is {short(value)}; name a method ({', '.join(METHODS)}), or list some"
+        )
+    items = value if isinstance(value, list) else [value]
+    named = [{"name": item} if isinstance(item, str) else item for item in items]
+    return tuple(named)
+
+
+def _dotted(name: str) -> str:
+    parts = name.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise ValueError(
+            f"is {short(name)}; name a module and a function in it, such as"
+            " my_model.build_model"
+        )
+    return name
+
+
+def _layers(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+MethodName = Annotated[
+    str, AfterValidator(_method), Field(json_schema_extra={"enum": sorted(METHODS)})
+]
+# A plain value, as YAML gives it; the method itself checks what it is worth.
+Options = dict[str, Any]
+
+
+class MethodTerm(Section):
+    """One method of the sum; its weight is `train.penalty.weight` where not given."""
+
+    name: MethodName
+    weight: float | None = Field(default=None, ge=0)
+    options: Options = {}
+
+
+class Penalty(Section):
+    """How much the penalty counts, and from which step on.
+
+    `anneal_steps` is a quarter of `steps` where not given.
+    """
+
+    weight: float = Field(default=1.0, ge=0)
+    anneal_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    schedule: Literal["step", "constant", "linear"] = "step"
+
+
+class Model(Section):
+    """The network: layers, or the dotted name of a function that builds one."""
+
+    hidden: Annotated[
+        tuple[Count, ...],
+        BeforeValidator(_layers, json_schema_input_type=Count | list[Count]),
+    ] = (256, 128)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    l2: float = Field(default=0.0, ge=0)
+    embedding_dim: Count = 8
+    build: Annotated[str, AfterValidator(_dotted)] | None = None
+
+
+class TrainingSettings(Section):
+    """What `train` holds and `train.methods` may change for one method."""
+
+    penalty: Penalty = Penalty()
+    options: Options = {}
+    steps: Count = 2000
+    batch_size: Count = 1024
+    learning_rate: float = Field(default=0.001, gt=0)
+    optimizer: Literal[
+        "adam",
+        "adamw",
+        "sgd",
+        "rmsprop",
+        "adagrad",
+        "adadelta",
+        "adamax",
+        "nadam",
+        "lion",
+    ] = "adam"
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    log_every: Count = 50
+    model: Model = Model()
+
+
+class Train(TrainingSettings):
+    """How a model is trained."""
+
+    method: Annotated[
+        tuple[MethodTerm, ...],
+        BeforeValidator(
+            _terms,
+            json_schema_input_type=MethodName
+            | MethodTerm
+            | list[MethodName | MethodTerm],
+        ),
+        Field(min_length=1),
+    ] = (MethodTerm(name="erm"),)
+    methods: dict[MethodName, TrainingSettings] = {}
+    where: Literal["local"] = "local"
+
+    @model_validator(mode="after")
+    def _legal_options(self) -> "Train":
+        names = [term.name for term in self.method]
+        for i, term in enumerate(self.method):
+            if term.name in names[:i]:
+                raise problem(["method", i], f"is {term.name!r} again; list it once")
+            _check_options(["method", i, "options"], term.name, term.options)
+        if self.options and len(names) > 1:
+            raise problem(
+                ["options"],
+                f"could belong to any of {', '.join(names)}; write them beside the"
+                " method's name: {name: ..., options: {...}}",
+            )
+        _check_options(["options"], names[0], self.options)
+        for name, changes in self.methods.items():
+            _check_options(["methods", name, "options"], name, changes.options)
+        return self
+
+    @model_validator(mode="after")
+    def _penalty_acts(self) -> "Train":
+        acts = self.penalty.schedule == "constant" or not self.has_penalty
+        if not acts and self.anneal_steps >= self.steps:
+            raise problem(
+                ["penalty", "anneal_steps"],
+                f"is {self.anneal_steps}, but training ends after {self.steps} steps"
+                " (train.steps), before the penalty has its weight; make it smaller",
+            )
+        return self
+
+    @property
+    def anneal_steps(self) -> int:
+        """Steps until the penalty has its weight."""
+        given = self.penalty.anneal_steps
+        return self.steps // 4 if given is None else given
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether a method needs two training environments to differ."""
+        return any(METHODS[term.name].kind != "baseline" for term in self.method)
+
+    @property
+    def terms(self) -> list[dict[str, Any]]:
+        """The sum as `custom_config["methods"]` takes it, all filled in."""
+        return [
+            {
+                "name": term.name,
+                "weight": self.penalty.weight if term.weight is None else term.weight,
+                "options": {**self.options, **term.options},
+            }
+            for term in self.method
+        ]
+
+
+def _check_options(path: list[str | int], name: str, options: Options) -> None:
+    legal = METHODS[name].options
+    for key in options:
+        if key not in legal:
+            raise problem(
+                [*path, key],
+                f"is no option of {name}{nearest(key, legal)}"
+                if legal
+                else f"is no option of {name}, which has none; remove it",
+            )

@@ -1,0 +1,144 @@
+import subprocess
+import sys
+
+import pytest
+
+from components.invariance_validator import checks as lib
+
+FULL = {
+    "worst": {"auc": {"min": 0.65}, "log_loss": {"max": 0.6, "split": "ood"}},
+    "gap": {"auc": {"max": 0.05, "over": "environment"}},
+    "calibration_slope": {"min": 0.8, "max": 1.25, "over": ["environment", ["a", "b"]]},
+    "baseline": {"auc": {"max_drop": 0.01}, "log_loss": {"max_rise": 0.01}},
+}
+
+
+def test_every_leaf_becomes_a_check_with_the_path_as_name():
+    found = {check.name: check for check in lib.parse_checks(FULL)}
+    assert list(found) == [
+        "worst.auc",
+        "worst.log_loss",
+        "gap.auc",
+        "calibration_slope",
+        "baseline.auc",
+        "baseline.log_loss",
+    ]
+    assert found["worst.auc"].splits == ("eval", "ood")
+    assert found["worst.auc"].over is None
+    assert found["worst.log_loss"].splits == ("ood",)
+    assert found["calibration_slope"].over == (("environment",), ("a", "b"))
+    assert (found["baseline.auc"].minimum, found["baseline.auc"].maximum) == (
+        -0.01,
+        None,
+    )
+    assert found["baseline.log_loss"].maximum == 0.01
+
+
+def test_a_legal_config_is_satisfiable():
+    assert not lib.check_satisfiable(
+        FULL, ["EWR", "JFK", "LGA"], ["LGA"], [["b", "a"]], ["gap.auc"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("checks", "words"),
+    [
+        ({}, "at least one check"),
+        (None, "at least one check"),
+        ({"wurst": {}}, "did you mean 'worst'"),
+        ({"worst": 3}, "checks.worst is 3"),
+        ({"worst": {"acu": {"min": 0.6}}}, "'acu' is unknown; did you mean 'auc'?"),
+        ({"worst": {"acu": {"min": 0.6}}}, "calibration_intercept"),
+        ({"worst": {"auc": 0.6}}, "must be a map"),
+        ({"worst": {"auc": {}}}, "has no bound; give min or max"),
+        ({"worst": {"auc": {"mim": 0.6}}}, "did you mean 'min'"),
+        ({"worst": {"auc": {"min": "0.6"}}}, "finite number"),
+        ({"worst": {"auc": {"min": True}}}, "finite number"),
+        ({"worst": {"auc": {"min": float("nan")}}}, "finite number"),
+        ({"worst": {"auc": {"min": 65}}}, "outside the range of auc"),
+        ({"worst": {"auc": {"min": 1.0}}}, "no sample can show"),
+        ({"worst": {"log_loss": {"max": 0}}}, "no sample can show"),
+        ({"calibration_slope": {"min": 1.3, "max": 0.8}}, "min 1.3 is above max 0.8"),
+        ({"calibration_slope": 3}, "must map bounds"),
+        ({"calibration_slope": {}}, "must map bounds"),
+        ({"gap": {"auc": {"max": 0}}}, "must be above 0 and below 1"),
+        ({"gap": {"auc": {"max": 0.1, "over": "overall"}}}, "no two slices"),
+        ({"baseline": {"auc": {"max_drop": -0.1}}}, "must be at least 0"),
+        ({"baseline": {"auc": {"max_rise": 0.1}}}, "write max_drop"),
+        ({"worst": {"auc": {"min": 0.6, "split": "train"}}}, "must be eval or ood"),
+        ({"worst": {"auc": {"min": 0.6, "split": 5}}}, "must be eval or ood"),
+        ({"worst": {"auc": {"min": 0.6, "split": []}}}, "must be eval or ood"),
+        ({"worst": {"auc": {"min": 0.6, "over": 5}}}, "over is 5"),
+        ({"worst": {"auc": {"min": 0.6, "over": []}}}, "over is []"),
+    ],
+)
+def test_what_no_data_could_meet_is_refused(checks, words):
+    with pytest.raises(ValueError) as error:
+        lib.parse_checks(checks)
+    assert words in str(error.value)
+    sentences = lib.check_satisfiable(checks, ["EWR", "JFK"])
+    assert any(words in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "environments", "held_out", "words"),
+    [
+        ({"max": 0.1}, ["EWR"], [], "only EWR; a gap needs two"),
+        ({"max": 0.1, "split": "ood"}, ["EWR", "JFK", "LGA"], ["LGA"], "only LGA"),
+        ({"max": 0.1, "split": "ood"}, ["EWR", "JFK"], [], "no held-out environment"),
+        ({"max": 0.1, "over": "carier"}, ["EWR", "JFK"], [], "did you mean 'carrier'"),
+        (
+            {"max": 0.1, "over": [["carrier", "hour"]]},
+            ["EWR", "JFK"],
+            [],
+            "'carrier x h",
+        ),
+    ],
+)
+def test_checks_are_tried_against_environments_and_slices(
+    leaf, environments, held_out, words
+):
+    found = lib.check_satisfiable(
+        {"gap": {"auc": leaf}}, environments, held_out, ["carrier"]
+    )
+    assert any(words in sentence for sentence in found)
+
+
+def test_a_gap_may_compare_one_training_with_one_held_out_environment():
+    assert not lib.check_satisfiable({"gap": {"auc": {"max": 0.1}}}, ["EWR"], ["LGA"])
+
+
+def test_an_allowance_for_no_check_is_named():
+    (found,) = lib.check_satisfiable(
+        FULL, ["E", "J"], ["L"], [["a", "b"]], ["worst.acu"]
+    )
+    assert "did you mean 'worst.auc'" in found
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ({"confidence": 1.0}, "below 1"),
+        ({"confidence": 95}, "below 1"),
+        ({"confidence": 0.05}, "from 0.5"),
+        ({"min_examples": 0}, "whole number"),
+        ({"min_examples": 1.5}, "whole number"),
+        ({"allow_insufficient": "worst.auc"}, "list"),
+        ({"confidense": 0.9}, "did you mean 'confidence'"),
+    ],
+)
+def test_an_illegal_rule_is_refused(verdict, words):
+    with pytest.raises(ValueError, match=words):
+        lib.parse_rule(verdict)
+
+
+def test_validation_needs_neither_tfx_nor_numpy():
+    code = (
+        "import sys; from components.invariance_validator.checks import *;"
+        "check_satisfiable({'worst': {'auc': {'min': .6}}}, ['a']);"
+        "print(sorted({'tfx', 'tensorflow', 'numpy', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,180 @@
+import json
+import os
+
+import pytest
+from tfx.components.evaluator import executor as evaluator_executor
+from tfx.types import channel_utils, standard_artifacts
+
+from components.artifacts import InvarianceReport
+from components.errors import DataError
+from components.invariance_validator import component, executor
+
+CHECKS = {"worst": {"auc": {"min": 0.65, "over": "environment"}}}
+MODEL_ID, BASELINE_ID = 11, 7
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, make):
+    """Runs the executor; returns blessing, report and the decision."""
+
+    def go(auc, baseline=False, counts=True, results=None, **properties):
+        found = [make.result("environment=EWR", auc=auc, log_loss=0.5)]
+        if baseline:
+            found.append(make.result("environment=EWR", auc=0.7, model="baseline"))
+        found = found if results is None else results
+        monkeypatch.setattr(executor, "load_results", lambda uri: found)
+        inputs = {
+            "evaluation": standard_artifacts.ModelEvaluation(),
+            "examples": standard_artifacts.Examples(),
+            "model": standard_artifacts.Model(),
+            "model_run": standard_artifacts.ModelRun(),
+        }
+        if baseline:
+            inputs["baseline_model"] = standard_artifacts.Model()
+        for i, (key, value) in enumerate(inputs.items()):
+            value.uri, value.id = str(tmp_path / key), i
+        inputs["model"].id = MODEL_ID
+        if baseline:
+            inputs["baseline_model"].id = BASELINE_ID
+        if counts:
+            text = json.dumps(make.counts(EWR=1000))
+            inputs["examples"].set_string_custom_property("counts", text)
+        os.makedirs(inputs["model_run"].uri)
+        with open(os.path.join(inputs["model_run"].uri, "history.json"), "w") as file:
+            json.dump({"steps": [0, 1], "penalty": [1.0, float("nan")]}, file)
+        outputs = {
+            "blessing": standard_artifacts.ModelBlessing(),
+            "report": InvarianceReport(),
+        }
+        for key, value in outputs.items():
+            value.uri = str(tmp_path / "outputs" / key / "1")
+        executor.Executor().Do(
+            {key: [value] for key, value in inputs.items()},
+            {key: [value] for key, value in outputs.items()},
+            {
+                "checks": json.dumps(CHECKS),
+                "verdict": "{}",
+                "context": json.dumps({"name": "flights", "method": "erm"}),
+                **properties,
+            },
+        )
+        with open(os.path.join(outputs["report"].uri, "decision.json")) as file:
+            return outputs["blessing"], outputs["report"], json.load(file)
+
+    return go
+
+
+def test_a_model_that_is_shown_to_be_good_is_blessed(run, tmp_path):
+    blessing, report, decision = run(0.9)
+    assert os.listdir(blessing.uri) == ["BLESSED"]
+    assert blessing.get_int_custom_property("blessed") == 1
+    assert blessing.get_string_custom_property("current_model") == str(
+        tmp_path / "model"
+    )
+    assert blessing.get_int_custom_property("current_model_id") == MODEL_ID
+    assert not blessing.has_custom_property("baseline_model")
+    assert report.get_string_custom_property("verdict") == "PASS"
+    assert sorted(os.listdir(report.uri)) == ["decision.json", "report.html"]
+    assert (decision["verdict"], decision["blessed"]) == ("PASS", True)
+    assert decision["method"] == "erm"
+
+
+@pytest.mark.parametrize("auc", [0.1, 0.65, float("nan")])
+def test_a_refusal_is_a_result(run, auc):
+    blessing, _, decision = run(auc)
+    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+    assert blessing.get_int_custom_property("blessed") == 0
+    assert blessing.get_int_custom_property("current_model_id") == MODEL_ID
+    assert decision["blessed"] is False
+
+
+def test_what_may_lack_data_is_blessed(run):
+    rule = json.dumps({"allow_insufficient": ["worst.auc"]})
+    blessing, report, _ = run(0.65, verdict=rule)
+    assert os.listdir(blessing.uri) == ["BLESSED"]
+    assert report.get_string_custom_property("verdict") == "INSUFFICIENT_DATA"
+
+
+def test_the_baseline_is_on_the_blessing(run, tmp_path):
+    blessing, _, _ = run(0.9, baseline=True, current_component_id="validator")
+    baseline = str(tmp_path / "baseline_model")
+    assert blessing.get_string_custom_property("baseline_model") == baseline
+    assert blessing.get_int_custom_property("baseline_model_id") == BASELINE_ID
+    assert blessing.get_string_custom_property("component_id") == "validator"
+
+
+def test_a_baseline_that_was_not_evaluated_is_not_blessed(run, make):
+    checks = json.dumps({"baseline": {"auc": {"max_drop": 0.1, "over": "environment"}}})
+    results = [make.result("environment=EWR", auc=0.9)]
+    blessing, _, _ = run(0.9, baseline=True, results=results, checks=checks)
+    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+
+
+def test_an_older_blessing_in_the_same_folder_does_not_survive(run, tmp_path):
+    folder = tmp_path / "outputs" / "blessing" / "1"
+    folder.mkdir(parents=True)
+    (folder / "BLESSED").touch()
+    blessing, _, _ = run(0.1)
+    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+
+
+def test_without_checks_nothing_is_blessed(run):
+    blessing, _, _ = run(0.9, checks="{}")
+    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+
+
+def test_examples_without_counts_are_an_error(run, tmp_path):
+    with pytest.raises(DataError, match="carry no counts"):
+        run(0.9, counts=False)
+    assert not (tmp_path / "outputs" / "blessing" / "1").exists()
+    with open(tmp_path / "outputs" / "error.json") as file:
+        assert "carry no counts" in json.load(file)["sentence"]
+
+
+def test_kubeflow_takes_it_for_an_evaluator():
+    assert issubclass(executor.Executor, evaluator_executor.Executor)
+
+
+def channels(**kwargs):
+    return {
+        "evaluation": channel_utils.as_channel([standard_artifacts.ModelEvaluation()]),
+        "examples": channel_utils.as_channel([standard_artifacts.Examples()]),
+        "model": channel_utils.as_channel([standard_artifacts.Model()]),
+        **kwargs,
+    }
+
+
+def test_the_component_has_the_contract_of_an_evaluator():
+    made = component.InvarianceValidator(
+        **channels(),
+        checks=CHECKS,
+        verdict={"confidence": 0.9},
+        context={"environments": ["EWR", "JFK"], "slices": ["carrier"]},
+    )
+    assert made.outputs["blessing"].type is standard_artifacts.ModelBlessing
+    assert made.outputs["report"].type is InvarianceReport
+    properties = made.spec.exec_properties
+    assert json.loads(properties["checks"]) == CHECKS
+    assert json.loads(properties["verdict"]) == {"confidence": 0.9}
+    assert "baseline_model" not in made.inputs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"checks": {}}, "at least one check"),
+        ({"checks": {"worst": {"acu": {"min": 0.6}}}}, "did you mean 'auc'"),
+        ({"checks": CHECKS, "verdict": {"confidence": 2}}, "below 1"),
+        ({"checks": CHECKS, "verdict": {"allow_insufficient": ["x"]}}, "none of the"),
+        (
+            {
+                "checks": {"gap": {"auc": {"max": 0.1}}},
+                "context": {"environments": ["EWR"], "slices": []},
+            },
+            "a gap needs two",
+        ),
+    ],
+)
+def test_what_could_never_pass_is_refused_before_anything_runs(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        component.InvarianceValidator(**channels(), **arguments)

@@ -1,0 +1,142 @@
+"""The real pipeline, run by its command on a sample of the flights."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import tensorflow as tf
+
+pytestmark = pytest.mark.e2e
+
+SCHEMA = pathlib.Path(__file__).parents[2] / "pipeline" / "schema" / "summary.schema.json"
+STAGES = [
+    "SourceManifest",
+    "MultiEnvExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "Trainer",
+    "LatestBlessedModel",
+    "Evaluator",
+    "InvarianceValidator",
+    "Pusher",
+]
+
+
+def cached(run):
+    return {s["name"]: s["cached"] for s in run.summary["stages"] if s["name"] in STAGES}
+
+
+def test_first_run_is_released_and_says_so(first):
+    assert first.exit_code == 0, first.stdout
+    assert first.summary["verdict"] == "PASS"
+    assert first.summary["error"] is None
+    assert first.summary["pushed"] in first.stdout
+    for stage in STAGES:
+        assert stage in first.stdout
+    for check in first.summary["checks"]:
+        assert check["verdict"] == "PASS"
+        assert check["reason"]
+    assert str(first.folder / "report.html") in first.stdout
+    assert not any(cached(first).values())
+
+
+def test_summary_keeps_its_schema(first, refused):
+    schema = json.loads(SCHEMA.read_text())
+    for run in (first, refused):
+        jsonschema.validate(run.summary, schema)
+
+
+def test_every_environment_and_split_was_counted_and_measured(first):
+    environments = first.summary["environments"]
+    assert set(environments) == {"EWR", "JFK", "LGA"}
+    assert set(environments["LGA"]) == {"ood"}
+    assert set(environments["EWR"]) == {"train", "eval"}
+    metrics = first.summary["metrics"]
+    assert {"overall", "environment=EWR", "environment=JFK"} <= set(metrics["eval"])
+    assert "environment=LGA" in metrics["ood"]
+    assert any(name.startswith("environment=EWR,carrier=") for name in metrics["eval"])
+    for values in metrics["eval"]["overall"], metrics["ood"]["environment=LGA"]:
+        assert 0 < values["auc"] < 1
+        assert values["log_loss"] > 0
+
+
+def test_report_stands_alone(first):
+    text = (first.folder / "report.html").read_text()
+    assert "LGA" in text and "PASS" in text
+    for outside in ('src="http', "href=\"http", "@import", "url(http"):
+        assert outside not in text
+
+
+def test_pushed_model_answers_in_a_clean_process(first):
+    script = """
+import json, sys
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+example = tf.train.Example()
+feature = example.features.feature
+feature["carrier"].bytes_list.value.append(b"UA")
+feature["dest"].bytes_list.value.append(b"ORD")
+feature["distance"].int64_list.value.append(719)
+feature["month"].int64_list.value.append(1)
+feature["sched_dep_time"].int64_list.value.append(1800)
+out = model.signatures["serving_default"](tf.constant([example.SerializeToString()]))
+print(json.dumps({k: v.numpy().tolist() for k, v in out.items()}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, first.summary["pushed"]],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert 0 < answer["probabilities"][0][0] < 1
+    warm_up = pathlib.Path(first.summary["pushed"]) / "assets.extra"
+    assert (warm_up / "tf_serving_warmup_requests").stat().st_size > 0
+
+
+def test_rerun_reuses_all_but_what_hangs_on_the_baseline(first, second):
+    assert second.exit_code == 0
+    again = {"LatestBlessedModel", "Evaluator", "InvarianceValidator", "Pusher"}
+    assert {name for name, hit in cached(second).items() if not hit} == again
+    (check,) = [c for c in second.summary["checks"] if c["name"].startswith("baseline")]
+    assert check["verdict"] == "PASS"
+    assert check["value"] == pytest.approx(0, abs=1e-9)
+
+
+def test_same_model_is_not_pushed_twice(first, second):
+    assert second.summary["pushed"] == first.summary["pushed"]
+    assert len(list(pathlib.Path(first.summary["pushed"]).parent.iterdir())) == 1
+
+
+def test_third_run_is_all_cached(third):
+    assert third.exit_code == 0
+    cold = {name for name, hit in cached(third).items() if not hit}
+    assert cold <= {"LatestBlessedModel"}
+
+
+def test_unreachable_bound_is_refused_and_nothing_is_pushed(first, refused):
+    assert refused.exit_code == 3
+    assert refused.summary["verdict"] == "FAIL"
+    assert refused.summary["pushed"] is None
+    (check,) = refused.summary["checks"]
+    assert "0.999" in check["reason"]
+    assert cached(refused)["Trainer"] and cached(refused)["Evaluator"]
+    assert len(list(pathlib.Path(first.summary["pushed"]).parent.iterdir())) == 1
+    assert (refused.folder / "report.html").is_file()
+
+
+def test_training_left_its_curves(first, project):
+    (logs,) = (project.folder / "runs-root" / "artifacts" / "Trainer" / "model_run").iterdir()
+    history = json.loads((logs / "history.json").read_text())
+    assert set(history["risk"]) == {"EWR", "JFK"}
+    assert len(history["steps"]) == len(history["penalty"])
+    assert tf.io.gfile.glob(str(logs / "**" / "events.out.tfevents.*")) or list(
+        logs.rglob("events.out.tfevents.*")
+    )

@@ -1,0 +1,338 @@
+"""The config, typed: what it reads, its defaults, and the sentence for each mistake."""
+
+import os
+import pathlib
+
+import pydantic
+import pytest
+import yaml
+
+from pipeline.config_io import MAX_BYTES, load_config
+from pipeline.errors import ConfigError
+from trainer_module.methods import METHODS, MethodInfo
+
+
+def refused(project, **arguments):
+    """The sentence, without the file's name at its beginning."""
+    with pytest.raises(ConfigError) as error:
+        load_config(str(project.config), **arguments)
+    text = str(error.value)
+    assert "\n" not in text
+    assert text.startswith(str(project.config))
+    return text.removeprefix(str(project.config))
+
+
+def test_reads_all_of_it(project):
+    config = load_config(str(project.config))
+    assert config.name == "flights"
+    assert config.data.label.column == "arr_delay"
+    assert config.data.label.above == 15
+    assert config.data.exclude == ("dep_delay",)
+    assert config.data.training == ("EWR", "JFK")
+    assert config.data.held_out == ("LGA",)
+    assert config.data.split.by == ("month",)
+    assert config.evaluate.slices == (("carrier",), ("environment", "carrier"))
+    assert config.method_label == "v_rex"
+    assert config.train.terms == [{"name": "v_rex", "weight": 100.0, "options": {}}]
+
+
+def test_paths_are_relative_to_the_file(project, monkeypatch):
+    monkeypatch.chdir("/")
+    config = load_config(str(project.config))
+    folder = str(project.folder)
+    assert config.root == os.path.join(folder, "runs-root")
+    assert config.push.path == os.path.join(folder, "serving")
+    assert config.data.sources[1] == {
+        "environment": "JFK",
+        "format": "csv",
+        "patterns": [os.path.join(folder, "data", "jfk-*.csv.gz")],
+        "held_out": False,
+    }
+
+
+def test_wildcards_in_the_folders_own_name_are_no_pattern(tmp_path, project):
+    folder = tmp_path / "a[1]*"
+    folder.mkdir()
+    moved = project.config.rename(folder / "config.yaml")
+    (patterns,) = load_config(str(moved)).data.environments["EWR"].parquet[:1]
+    assert patterns == f"{tmp_path}/a[[]1][*]/data/ewr.parquet"
+
+
+def test_defaults_of_a_short_config(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "name: a\n"
+        "data: {label: y, environments: {A: {csv: a.csv}}}\n"
+        "train:\n"  # everything below it commented out
+        "checks: {worst: {auc: {min: 0.6}}}\n"
+    )
+    config = load_config(str(path))
+    assert config.data.label.name == config.data.label.column == "y"
+    assert config.task == "binary"
+    assert config.train.terms == [{"name": "erm", "weight": 1.0, "options": {}}]
+    assert (config.train.steps, config.train.anneal_steps) == (2000, 500)
+    assert config.train.model.hidden == (256, 128)
+    assert config.verdict.as_json() == {
+        "confidence": 0.95,
+        "min_examples": 200,
+        "allow_insufficient": [],
+    }
+    assert config.data.features.numeric is None
+    assert config.push.to == "filesystem"
+    assert config.beam == ()
+
+
+def test_is_frozen(project):
+    config = load_config(str(project.config))
+    with pytest.raises(pydantic.ValidationError):
+        config.train.steps = 3
+
+
+def test_one_source_with_a_column(project):
+    project.replace("    EWR: {parquet: data/ewr.parquet}\n", "")
+    project.replace("    JFK: {csv: data/jfk-*.csv.gz}\n", "")
+    project.replace(
+        "    LGA: {tfrecord: data/lga.tfrecord, held_out: true}\n",
+        "    {csv: [a.csv, b.csv], environment_column: year, held_out: [2013, LGA]}\n",
+    )
+    data = load_config(str(project.config)).data
+    assert data.environment_column == "year"
+    assert data.held_out == ("2013", "LGA")
+    assert data.training is None
+    (source,) = data.sources
+    assert source["environment"] is None
+    assert source["held_out"] is False
+    assert len(source["patterns"]) == 2
+
+
+def test_checks_as_the_validator_takes_them(project):
+    project.replace("worst: {auc: {min: 0.65}}", "worst: {auc: {min: 0, split: ood}}")
+    assert load_config(str(project.config)).checks.as_json() == {
+        "worst": {"auc": {"min": 0.0, "split": "ood"}},
+        "gap": {"auc": {"max": 0.05, "over": [["environment"]]}},
+    }
+
+
+def test_a_sum_of_methods(project):
+    project.replace("method: v_rex", "method: [{name: irm_v1, weight: 7}, v_rex]")
+    config = load_config(str(project.config))
+    assert config.method_label == "irm_v1 + v_rex"
+    assert [(t["name"], t["weight"]) for t in config.train.terms] == [
+        ("irm_v1", 7.0),
+        ("v_rex", 100.0),
+    ]
+
+
+class TestMethodArgument:
+    def test_lays_its_changes_over_train(self, project):
+        train = load_config(str(project.config), method="irm_v1").train
+        assert train.terms == [{"name": "irm_v1", "weight": 1000.0, "options": {}}]
+        assert train.anneal_steps == 500
+
+    def test_without_changes(self, project):
+        train = load_config(str(project.config), method="erm").train
+        assert train.terms[0]["name"] == "erm"
+        assert train.steps == 2000
+
+    def test_replaces_a_sum(self, project):
+        project.replace("method: v_rex", "method: [irm_v1, v_rex]")
+        config = load_config(str(project.config), method="v_rex")
+        assert config.method_label == "v_rex"
+
+    def test_where_there_is_no_train_section(self, project):
+        text = project.config.read_text()
+        start, end = text.index("train:"), text.index("evaluate:")
+        project.config.write_text(text[:start] + text[end:])
+        config = load_config(str(project.config), method="irm_v1")
+        assert config.method_label == "irm_v1"
+
+    def test_drops_the_options_of_the_other_method(self, project, monkeypatch):
+        info = MethodInfo(kind="penalty", summary="", options={"order": 1})
+        monkeypatch.setitem(METHODS, "v_rex", info)
+        project.replace("  steps: 2000", "  options: {order: 2}\n  steps: 2000")
+        assert load_config(str(project.config)).train.terms[0]["options"] == {
+            "order": 2
+        }
+        terms = load_config(str(project.config), method="irm_v1").train.terms
+        assert terms[0]["options"] == {}
+
+    def test_unknown(self, project):
+        with pytest.raises(ConfigError) as error:
+            load_config(str(project.config), method="vrex")
+        assert str(error.value) == (
+            "--method is 'vrex', which is no method; did you mean 'v_rex'?"
+        )
+
+    def test_an_error_in_its_changes_names_their_line(self, project):
+        project.replace("weight: 1000}", "weight: -1}")
+        said = refused(project, method="irm_v1")
+        assert said.startswith(", line 16: train.")
+        assert "is -1; it must be at least 0" in said
+
+
+class TestSetArgument:
+    def test_values_are_yaml(self, project):
+        config = load_config(
+            str(project.config),
+            sets=[
+                "train.learning_rate=1e-2",
+                "train.model.hidden=[8, 4]",
+                "data.environments.LGA.held_out=false",
+                "evaluate=",
+                "train.penalty.schedule=linear",
+            ],
+        )
+        assert config.train.learning_rate == 0.01
+        assert config.train.model.hidden == (8, 4)
+        assert config.data.held_out == ()
+        assert config.evaluate.slices == ()
+        assert config.train.penalty.weight == 100
+
+    def test_the_last_one_and_the_command_line_win(self, project):
+        config = load_config(
+            str(project.config),
+            method="irm_v1",
+            sets=["train.penalty.weight=5", "train.penalty.weight=6"],
+        )
+        assert config.train.terms == [{"name": "irm_v1", "weight": 6.0, "options": {}}]
+
+    def test_an_item_of_a_list(self, project):
+        config = load_config(str(project.config), sets=["data.exclude.0=origin"])
+        assert config.data.exclude == ("origin",)
+
+    def test_does_not_leak_through_aliases(self, project):
+        project.replace("    JFK: {csv", "    JFK: &jfk {csv")
+        project.replace(
+            "LGA: {tfrecord: data/lga.tfrecord, held_out: true}", "LGA: *jfk"
+        )
+        config = load_config(
+            str(project.config), sets=["data.environments.LGA.held_out=true"]
+        )
+        assert config.data.held_out == ("LGA",)
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("train.stpes=3", "train.stpes is an unknown key; did you mean 'steps'?"),
+            ("train.steps=x", "train.steps is 'x'; expected a whole number"),
+            ("train={}x", "not YAML"),
+            ("train.steps", "expected KEY=VALUE"),
+            ("=3", "expected KEY=VALUE"),
+            ("train..steps=3", "expected KEY=VALUE"),
+            ("name.x=3", "name is a plain value, which has no key 'x'"),
+            ("data.exclude.1=x", "data.exclude is a list of 1, so '1' is none"),
+            ("train.seed=!!python/name:os.system", "would build an object"),
+        ],
+    )
+    def test_refuses(self, project, text, said):
+        with pytest.raises(ConfigError) as error:
+            load_config(str(project.config), sets=[text])
+        assert f"--set {text}" in str(error.value)
+        assert said in str(error.value)
+
+
+MISTAKES = yaml.safe_load((pathlib.Path(__file__).parent / "mistakes.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "mistake", MISTAKES, ids=[f"{m['was']} to {m['becomes']}" for m in MISTAKES]
+)
+def test_mistakes(project, mistake):
+    project.replace(mistake["was"], mistake["becomes"])
+    said = refused(project)
+    if mistake["said"].endswith("..."):
+        assert said.startswith(mistake["said"].removesuffix("...").rstrip())
+    else:
+        assert said == mistake["said"]
+
+
+@pytest.mark.parametrize(
+    ("environments", "sentence"),
+    [
+        (
+            {"A": {"csv": "a", "held_out": True}},
+            "holds out all it names (A); at least one environment must be trained on",
+        ),
+        (
+            {"parquet": "a"},
+            "has files (parquet) but no environment; write NAME: {parquet: ...} for"
+            " each, or add `environment_column`, the column that tells it",
+        ),
+        (
+            [{"csv": "a"}],
+            "is [{'csv': 'a'}]; expected keys with values, for example"
+            " `environments: {EWR: {parquet: data/EWR.parquet}}`",
+        ),
+        ({}, "is empty; name at least one"),
+        (
+            {"environment_column": "origin"},
+            "names no files; add one of parquet, csv or tfrecord with a path",
+        ),
+    ],
+)
+def test_environments(project, environments, sentence):
+    data = {"label": "y", "environments": environments}
+    project.update(data=data, train={"method": "erm"})
+    assert f"data.environments {sentence}" in refused(project)
+
+
+def test_the_environment_column_is_no_feature(project):
+    environments = {"csv": "a", "environment_column": "origin"}
+    features = {"categorical": ["origin"]}
+    data = {"label": "y", "environments": environments, "features": features}
+    project.update(data=data)
+    said = refused(project)
+    assert "data.features.categorical.0 is 'origin', which is the environment" in said
+
+
+def test_numbers_of_years_may_be_environments(project):
+    project.replace("    EWR:", "    2013:")
+    project.replace("    JFK:", "    NO:")
+    assert load_config(str(project.config)).data.training == ("2013", "NO")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", ": is empty; write a config (see `tfx-irm --help`)"),
+        (b"# nothing\n", ": is empty; write a config (see `tfx-irm --help`)"),
+        (b"- a\n", ", line 1: holds a list; a config is keys with values, beginning"),
+        (b"text\n", ", line 1: holds one value; a config is keys with values"),
+        (b"a: 1\nb: \xe4\n", ", line 2: is not UTF-8 (byte 0xe4); save the file as"),
+        (b"\xff\xfea\x00", ", line 1: is not UTF-8 (byte 0xff); save the file as"),
+        (b"PAR1\x00\x00", ", line 1: holds the character U+0000"),
+        (b"x: " + b"a" * MAX_BYTES, ": is larger than 1,048,576 bytes"),
+    ],
+)
+def test_files_that_are_no_config(project, content, sentence):
+    project.config.write_bytes(content)
+    assert refused(project).startswith(sentence)
+
+
+def test_a_byte_order_mark_does_no_harm(project):
+    project.config.write_bytes(b"\xef\xbb\xbf" + project.config.read_bytes())
+    assert load_config(str(project.config)).name == "flights"
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("confg.yaml", "confg.yaml: there is no such file; did you mean config.yaml?"),
+        ("no/config.yaml", "there is no such file, nor the folder no; check the path"),
+        (".", ".: is a folder; name the config in it: config.yaml"),
+        ("data", "data: is a folder; name a YAML file"),
+        ("", "'': there is no such file; did you mean config.yaml?"),
+        ("a\0b", "cannot be read (embedded null byte)"),
+        ("data/ewr.parquet/x.yaml", "nor the folder data/ewr.parquet; check the path"),
+    ],
+)
+def test_paths_that_are_no_file(project, monkeypatch, path, sentence):
+    monkeypatch.chdir(project.folder)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert sentence in str(error.value)
+
+
+def test_a_devices_endless_content_is_not_read():
+    with pytest.raises(ConfigError, match="larger than"):
+        load_config("/dev/zero")

@@ -1,0 +1,314 @@
+"""The input pipeline: TFRecords of tf.Examples to batches balanced by environment.
+
+Every split is read once: gunzipped, parsed a few thousand rows at a time, put through
+the transform graph. The transformed rows are packed into one matrix of floats and one
+of ids, so that a training batch is two gathers, not one a column. They stay in memory
+up to `MAX_BYTES`; a split that is larger is counted in that first pass and then read
+from its files again and again, an environment at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from trainer_module.features import ENVIRONMENT, LABEL, WEIGHT, Feature
+from trainer_module.settings import Columns
+from trainer_module.transform_graph import TransformGraph
+
+READ_BATCH = 4096
+EVAL_BATCH = 8192
+MAX_BYTES = 2 * 2**30
+SHUFFLE_ROWS = 50_000
+_FOREVER = 2**40  # epochs
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Unpacked rows of a batch.
+
+    Attributes:
+      features: name -> [B, width] float32 or [B, 1] int32.
+      labels: [B, 1] float32.
+      weights: [B] float32, or None where no column holds weights.
+      environment_ids: [B] int32.
+    """
+
+    features: dict[str, tf.Tensor]
+    labels: tf.Tensor
+    weights: tf.Tensor | None
+    environment_ids: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How rows are packed: [B, F] float32 and [B, I] int32.
+
+    Attributes:
+      features: the model's inputs.
+      weighted: whether there is a column of weights.
+    """
+
+    features: tuple[Feature, ...]
+    weighted: bool
+
+    @property
+    def floats(self) -> list[tuple[str, int]]:
+        """Names and widths in the matrix of floats."""
+        pairs = [(f.name, f.width) for f in self.features if f.cardinality is None]
+        return pairs + [(LABEL, 1)] + ([(WEIGHT, 1)] if self.weighted else [])
+
+    @property
+    def ids(self) -> list[tuple[str, int]]:
+        """Names and widths in the matrix of ids."""
+        names = [f.name for f in self.features if f.cardinality is not None]
+        return [(name, 1) for name in [*names, ENVIRONMENT]]
+
+    def pack(self, transformed: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Packs what the transform graph returns."""
+
+        def join(pairs: list[tuple[str, int]], dtype: tf.DType) -> tf.Tensor:
+            parts = [
+                tf.reshape(transformed[name], [-1, width]) for name, width in pairs
+            ]
+            return tf.concat([tf.cast(part, dtype) for part in parts], axis=1)
+
+        return join(self.floats, tf.float32), join(self.ids, tf.int32)
+
+    def unpack(self, floats: tf.Tensor, ids: tf.Tensor) -> Rows:
+        """Undoes `pack`."""
+        parts: dict[str, tf.Tensor] = {}
+        for pairs, packed in ((self.floats, floats), (self.ids, ids)):
+            split = tf.split(packed, [width for _, width in pairs], axis=1)
+            parts.update(zip((name for name, _ in pairs), split, strict=True))
+        weights = parts.pop(WEIGHT) if self.weighted else None
+        return Rows(
+            features=parts,
+            labels=parts.pop(LABEL),
+            weights=None if weights is None else tf.reshape(weights, [-1]),
+            environment_ids=tf.reshape(parts.pop(ENVIRONMENT), [-1]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split, transformed.
+
+    Attributes:
+      layout: how its rows are packed.
+      environments: names of the training environments.
+      counts: [E] rows of each environment.
+      stream: packed batches in the order of the files, read anew each time.
+      memory: both matrices, or None where they don't fit.
+    """
+
+    layout: Layout
+    environments: tuple[str, ...]
+    counts: np.ndarray
+    stream: tf.data.Dataset
+    memory: tuple[tf.Tensor, tf.Tensor] | None
+
+    def batches(self, batch_size: int = EVAL_BATCH) -> tf.data.Dataset:
+        """Packed batches of every row once, in order; the last one may be smaller."""
+        if self.memory is None:
+            return self.stream.rebatch(batch_size).prefetch(2)
+        floats, ids = self.memory
+        starts = tf.data.Dataset.range(0, floats.shape[0], batch_size)
+        return starts.map(
+            lambda start: (
+                floats[start : start + batch_size],
+                ids[start : start + batch_size],
+            )
+        ).prefetch(2)
+
+    def balanced(self, batch_size: int, seed: int) -> tf.data.Dataset:
+        """Endless packed batches with equally many rows of every environment.
+
+        Each environment is shuffled by itself and starts over, newly shuffled, when it
+        is used up; environments of different sizes so take different numbers of steps.
+        In memory the shuffle is over all rows, else over `SHUFFLE_ROWS` at a time.
+
+        Args:
+          batch_size: rows; what is left over by the number of environments is dropped.
+          seed: the same seed gives the same batches.
+
+        Raises:
+          ValueError: an environment has no rows.
+        """
+        for name, count in zip(self.environments, self.counts, strict=True):
+            if count == 0:
+                raise ValueError(
+                    f"Training environment {name!r} has no rows in the train split: "
+                    "check its source, or take it out of data.environments"
+                )
+        share = batch_size // len(self.environments)
+        make = self._streamed if self.memory is None else self._shuffled
+        parts = [make(index, share, seed) for index in range(len(self.environments))]
+        joined = tf.data.Dataset.zip(tuple(parts)).map(_concat)
+        if self.memory is not None:
+            floats, ids = self.memory
+            joined = joined.map(
+                lambda rows: (tf.gather(floats, rows), tf.gather(ids, rows)),
+                num_parallel_calls=2,
+            )
+        return joined.prefetch(tf.data.AUTOTUNE)
+
+    def _shuffled(self, index: int, share: int, seed: int) -> tf.data.Dataset:
+        """Row numbers of one environment, `share` at a time, shuffled every epoch."""
+        assert self.memory is not None
+        environment_ids = self.memory[1][:, -1]
+        rows = tf.cast(tf.reshape(tf.where(environment_ids == index), [-1]), tf.int32)
+
+        def permuted(epoch: tf.Tensor) -> tf.Tensor:
+            return tf.gather(rows, _permutation(tf.size(rows), seed, index, epoch))
+
+        epochs = tf.data.Dataset.range(_FOREVER).map(permuted)
+        return epochs.rebatch(share, drop_remainder=True).prefetch(4)
+
+    def _streamed(self, index: int, share: int, seed: int) -> tf.data.Dataset:
+        """Packed rows of one environment, `share` at a time, from the files."""
+
+        def own(floats: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            mine = ids[:, -1] == index
+            return tf.boolean_mask(floats, mine), tf.boolean_mask(ids, mine)
+
+        def permuted(
+            number: tf.Tensor, block: tuple[tf.Tensor, tf.Tensor]
+        ) -> tuple[tf.Tensor, ...]:
+            order = _permutation(tf.shape(block[0])[0], seed, index, number)
+            return tuple(tf.gather(part, order) for part in block)
+
+        blocks = self.stream.map(own).repeat().rebatch(SHUFFLE_ROWS)
+        rows = blocks.enumerate().map(permuted)
+        return rows.rebatch(share, drop_remainder=True).prefetch(4)
+
+
+def load_split(
+    patterns: Sequence[str],
+    graph: TransformGraph,
+    columns: Columns,
+    max_bytes: int = MAX_BYTES,
+) -> Split:
+    """Reads and transforms a split.
+
+    Args:
+      patterns: file patterns of TFRecords, gzipped where the name ends in .gz.
+      graph: the transform graph.
+      columns: label, weight, environment.
+      max_bytes: of the transformed rows; a larger split is streamed.
+
+    Returns:
+      The split, in memory if it fits.
+
+    Raises:
+      ValueError: no file matches, there are no rows, or a row has no label or a weight
+        that is missing or negative.
+    """
+    layout = Layout(graph.features, weighted=columns.weight is not None)
+    stream = _transformed(patterns, graph, layout)
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    counts = np.zeros(len(columns.environments), np.int64)
+    used = total = 0
+    for floats, ids in _checked(stream, layout, columns):
+        total += len(ids)
+        counts += np.bincount(ids[ids[:, -1] >= 0, -1], minlength=len(counts))
+        used += floats.nbytes + ids.nbytes
+        if used <= max_bytes:
+            kept.append((floats, ids))
+        else:
+            kept.clear()
+    if total == 0:
+        raise ValueError(f"There are no examples in {', '.join(patterns)}")
+    memory = None
+    if kept:
+        with tf.device("CPU"):
+            floats, ids = zip(*kept, strict=True)
+            memory = (
+                tf.constant(np.concatenate(floats)),
+                tf.constant(np.concatenate(ids)),
+            )
+    else:
+        _LOG.info("%d rows need %d MB: streamed from files", total, used >> 20)
+    return Split(layout, columns.environments, counts, stream, memory)
+
+
+def read_examples(patterns: Sequence[str]) -> tf.data.Dataset:
+    """Serialized tf.Examples, a string each, of all files that the patterns match.
+
+    Args:
+      patterns: file patterns of TFRecords, gzipped where the name ends in .gz.
+
+    Raises:
+      ValueError: a pattern matches nothing.
+    """
+
+    def records(name: str) -> tf.data.Dataset:
+        compression = "GZIP" if name.endswith(".gz") else ""
+        return tf.data.TFRecordDataset(name, compression, buffer_size=8 * 2**20)
+
+    files: list[str] = []
+    for pattern in patterns:
+        found = sorted(tf.io.gfile.glob(pattern))
+        if not found:
+            raise ValueError(f"No file matches {pattern!r}")
+        files.extend(found)
+    dataset = records(files[0])
+    for name in files[1:]:
+        dataset = dataset.concatenate(records(name))
+    return dataset
+
+
+def _transformed(
+    patterns: Sequence[str], graph: TransformGraph, layout: Layout
+) -> tf.data.Dataset:
+    """Packed batches of `READ_BATCH` rows in the order of the files."""
+
+    # AutoGraph would spend seconds on rewriting TFT's Python, which needs none of it.
+    @tf.autograph.experimental.do_not_convert
+    def transform(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raw = tf.io.parse_example(serialized, graph.training_spec)
+        return layout.pack(graph.apply(raw))
+
+    batches = read_examples(patterns).batch(READ_BATCH)
+    return batches.map(transform, num_parallel_calls=2).prefetch(2)
+
+
+def _checked(
+    stream: tf.data.Dataset, layout: Layout, columns: Columns
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """NumPy batches, refused where labels or weights can't be trained with."""
+    names = [name for name, width in layout.floats for _ in range(width)]
+    label = names.index(LABEL)
+    for floats, ids in stream.as_numpy_iterator():
+        if not np.isfinite(floats[:, label]).all():
+            raise ValueError(
+                f"Label {columns.label!r} is missing or not finite in some examples: "
+                "drop them before training"
+            )
+        if layout.weighted and not (floats[:, names.index(WEIGHT)] >= 0).all():
+            raise ValueError(
+                f"Weight {columns.weight!r} is missing or negative in some examples; "
+                "expected a number >= 0"
+            )
+        yield floats, ids
+
+
+def _permutation(
+    size: tf.Tensor, seed: int, environment: int, epoch: tf.Tensor
+) -> tf.Tensor:
+    """A random order of `size` rows; it hangs on the three other numbers alone."""
+    keys = tf.random.stateless_uniform([size], [seed, environment * _FOREVER + epoch])
+    return tf.argsort(keys)
+
+
+def _concat(*parts: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor | tuple:
+    """Joins the environments' shares of a batch, row numbers or packed rows."""
+    if isinstance(parts[0], tuple):
+        return tuple(tf.concat(same, axis=0) for same in zip(*parts, strict=True))
+    return tf.concat(parts, axis=0)

@@ -1,0 +1,289 @@
+"""The training loop: a `tf.function` around `strategy.run`.
+
+The steps between two records run inside one call. Nothing of Keras' own loop is used;
+layers, losses of layers and optimizers are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer_module import penalties, schedules
+from trainer_module.data import Layout, Rows, Split
+from trainer_module.history import History, Record, Recorder
+from trainer_module.keras3 import keras
+from trainer_module.model import call_model
+from trainer_module.settings import TrainSettings
+
+EVALUATIONS = 5
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepResult:
+    """What one step tells; risks and largest logits are [E], the rest scalars."""
+
+    risk: tf.Tensor
+    largest_logit: tf.Tensor
+    penalty: tf.Tensor
+    weight: tf.Tensor
+    loss: tf.Tensor
+
+    def pack(self) -> tf.Tensor:
+        """One vector [2 E + 3], to carry through a loop."""
+        scalars = tf.stack([self.penalty, self.weight, self.loss])
+        return tf.concat([self.risk, self.largest_logit, scalars], axis=0)
+
+    @classmethod
+    def unpack(cls, vector: Any) -> StepResult:
+        """Undoes `pack`."""
+        size = (len(vector) - 3) // 2
+        return cls(vector[:size], vector[size : 2 * size], *vector[2 * size :])
+
+
+class Trainer:
+    """A model with its optimizer and penalties, and the functions that run them."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layout: Layout,
+        settings: TrainSettings,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        """Makes the optimizer and the penalties.
+
+        Args:
+          model: takes features by name; see model.py. Made under the strategy's scope.
+          layout: how batches are packed.
+          settings: everything else.
+          strategy: where to run; the current one by default.
+
+        Raises:
+          ValueError: unknown optimizer, penalty, option or schedule.
+        """
+        self.model = model
+        self._layout = layout
+        self._settings = settings
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._size = len(settings.columns.environments)
+        self._penalties = [
+            penalties.get(method.name, **method.options) for method in settings.methods
+        ]
+        self._schedule = schedules.get(settings.schedule, settings.anneal_steps)
+        with self._strategy.scope():
+            self._optimizer = make_optimizer(settings)
+            self._optimizer.build(model.trainable_variables)
+        self._run_steps = tf.function(self._steps)
+        self._score = tf.function(
+            self._score_batch, autograph=False, reduce_retracing=True
+        )
+
+    def train(self, train: Split, evaluation: Split | None, recorder: Recorder) -> None:
+        """Runs all steps.
+
+        Args:
+          train: the training split.
+          evaluation: the eval split, scored `EVALUATIONS` times, or None.
+          recorder: gets the records.
+
+        Raises:
+          ValueError: a training environment has no rows.
+          RuntimeError: the loss is not finite. The message names the step, the
+            environment and its largest logit.
+        """
+        settings = self._settings
+        batches = train.balanced(settings.batch_size, settings.seed)
+        iterator = iter(self._strategy.experimental_distribute_dataset(batches))
+        done = evaluated = 0
+        while done < settings.steps:
+            count = min(settings.log_every, settings.steps - done)
+            total, last, ran = self._run_steps(
+                iterator, tf.constant(done, tf.int64), tf.constant(count, tf.int64)
+            )
+            done += int(ran)
+            self._stop_unless_finite(done, last.numpy())
+            recorder.train(_record(done, total.numpy() / int(ran), last.numpy()))
+            if (
+                evaluation is not None
+                and done * EVALUATIONS // settings.steps > evaluated
+            ):
+                evaluated = done * EVALUATIONS // settings.steps
+                recorder.evaluation(done, self.risks(evaluation).tolist())
+                _LOG.info("Step %d of %d", done, settings.steps)
+
+    def risks(self, split: Split) -> np.ndarray:
+        """Risk of each environment on a whole split, [E]; NaN without rows."""
+        losses = np.zeros(self._size)
+        weights = np.zeros(self._size)
+        for floats, ids in split.batches():
+            mean, weight = self._score(floats, ids)
+            losses += (mean * weight).numpy()
+            weights += weight.numpy()
+        with np.errstate(invalid="ignore"):
+            return np.where(weights > 0, losses / weights, np.nan)
+
+    def _steps(
+        self, iterator: Any, first: tf.Tensor, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Runs `count` steps, fewer if the loss stops being finite.
+
+        Returns:
+          Sum of the packed results, the last one, and how many steps ran.
+        """
+        total = tf.zeros([2 * self._size + 3])
+        last = tf.zeros([2 * self._size + 3])
+        ran = tf.zeros([], tf.int64)
+        while ran < count and tf.math.is_finite(tf.reduce_sum(last)):
+            floats, ids = next(iterator)
+            results = self._strategy.run(self._step, (first + ran, floats, ids))
+            last = self._merge(results)
+            total += last
+            ran += 1
+        return total, last, ran
+
+    @tf.autograph.experimental.do_not_convert
+    def _step(self, step: tf.Tensor, floats: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+        """One step on one replica; the packed result."""
+        rows = self._layout.unpack(floats, ids)
+        with tf.GradientTape() as tape:
+            logits, representations = call_model(self.model, rows.features, True)
+            batch = self._batch(rows, logits, representations)
+            environments = penalties.group_by_environment(batch)
+            risk = environments.mean(penalties.per_example_loss(batch))
+            values = [penalty(batch) for penalty in self._penalties]
+            weights = [
+                self._schedule(step, method.weight) for method in self._settings.methods
+            ]
+            fit = environments.average(risk)
+            if self.model.losses:
+                fit += tf.add_n(self.model.losses)
+            loss = schedules.total_loss(fit, values, weights)
+            # Each replica sees all risks: its gradient is one of several to be summed.
+            scaled = loss / self._strategy.num_replicas_in_sync
+        variables = self.model.trainable_variables
+        self._optimizer.apply(tape.gradient(scaled, variables), variables)
+        largest = tf.math.unsorted_segment_max(
+            tf.reduce_max(tf.abs(tf.cast(logits, tf.float32)), axis=-1),
+            rows.environment_ids,
+            self._size,
+        )
+        weight = tf.add_n(weights)
+        penalty = tf.add_n([w * v for w, v in zip(weights, values, strict=True)])
+        penalty = tf.where(weight > 0, tf.math.divide_no_nan(penalty, weight), 0.0)
+        return StepResult(risk, largest, penalty, weight, loss).pack()
+
+    def _merge(self, results: Any) -> tf.Tensor:
+        """The replicas' results as one: means, and the largest of the logits."""
+        stacked = tf.stack(self._strategy.experimental_local_results(results))
+        mean = StepResult.unpack(tf.unstack(tf.reduce_mean(stacked, axis=0)))
+        most = StepResult.unpack(tf.unstack(tf.reduce_max(stacked, axis=0)))
+        return dataclasses.replace(mean, largest_logit=most.largest_logit).pack()
+
+    def _score_batch(
+        self, floats: tf.Tensor, ids: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Risk and total weight of each environment in one batch, [E] each."""
+        rows = self._layout.unpack(floats, ids)
+        batch = self._batch(rows, *call_model(self.model, rows.features, False))
+        environments = penalties.group_by_environment(batch)
+        risk = environments.mean(penalties.per_example_loss(batch))
+        return risk, environments.total_weight
+
+    def _batch(
+        self, rows: Rows, logits: tf.Tensor, representations: tf.Tensor | None
+    ) -> penalties.EnvironmentBatch:
+        return penalties.EnvironmentBatch(
+            logits=logits,
+            labels=rows.labels,
+            environment_ids=rows.environment_ids,
+            num_environments=self._size,
+            sample_weights=rows.weights,
+            representations=representations,
+            task=self._settings.task,
+        )
+
+    def _stop_unless_finite(self, step: int, packed: np.ndarray) -> None:
+        if np.isfinite(packed).all():
+            return
+        result = StepResult.unpack(packed)
+        logits = np.nan_to_num(result.largest_logit, nan=np.inf)
+        worst = int(np.argmax(np.where(np.isfinite(result.risk), logits, np.inf)))
+        raise RuntimeError(
+            f"Training stopped at step {step}: the loss is {result.loss:g}. "
+            f"Environment {self._settings.columns.environments[worst]!r} has the risk "
+            f"{result.risk[worst]:g} and the largest logit "
+            f"{result.largest_logit[worst]:g}. Lower the learning rate or the "
+            "penalty's weight, or look for extreme values in the features"
+        )
+
+
+def make_optimizer(settings: TrainSettings) -> keras.optimizers.Optimizer:
+    """Makes the optimizer that the settings name.
+
+    Raises:
+      ValueError: Keras knows no such optimizer.
+    """
+    config = {"learning_rate": settings.learning_rate}
+    try:
+        return keras.optimizers.get(
+            {"class_name": settings.optimizer, "config": config}
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"train.optimizer is {settings.optimizer!r}, which Keras doesn't know; try "
+            "adam, adamw or sgd"
+        ) from error
+
+
+def fit(
+    model: keras.Model,
+    splits: Sequence[Split],
+    settings: TrainSettings,
+    folder: str | None,
+) -> History:
+    """Trains a model in place and writes what happened.
+
+    Args:
+      model: the model.
+      splits: the training split and, if there is one, the eval split.
+      settings: everything else.
+      folder: for `history.json` and TensorBoard's files, or None for neither.
+
+    Returns:
+      The history.
+
+    Raises:
+      ValueError: see `Trainer`.
+      RuntimeError: the loss is not finite.
+    """
+    device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    history = History(method=settings.method, device=device)
+    recorder = Recorder(history, settings.columns.environments, folder)
+    trainer = Trainer(model, splits[0].layout, settings)
+    try:
+        trainer.train(splits[0], splits[1] if len(splits) > 1 else None, recorder)
+    finally:
+        recorder.close()
+        if folder:
+            history.save(folder)
+    return history
+
+
+def _record(step: int, mean: np.ndarray, last: np.ndarray) -> Record:
+    """A record from the mean over a window and its last step."""
+    result = StepResult.unpack(mean)
+    return Record(
+        step=step,
+        risk=[float(value) for value in result.risk],
+        penalty=float(result.penalty),
+        weight=float(StepResult.unpack(last).weight),
+        loss=float(result.loss),
+    )

@@ -1,0 +1,246 @@
+"""What the Trainer and Transform are told: `custom_config`, typed. No TensorFlow.
+
+The pipeline validates a user's config before anything runs; the checks here are the
+last line, for those who call `run_fn` or `preprocessing_fn` themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from trainer_module.methods import check_methods
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSettings:
+    """Which columns become features, and as what.
+
+    Attributes:
+      numeric: columns for z-scores, or None to take every number that is left.
+      categorical: columns for vocabularies, or None to take every string that is left.
+      bucketized: column -> number of quantile buckets, at least 2.
+      dense: column -> length of its vector.
+      vocabulary_size: values kept in a vocabulary, the most frequent ones.
+      oov_buckets: ids for values that are not in the vocabulary; at 0 they count as
+        missing.
+    """
+
+    numeric: tuple[str, ...] | None = None
+    categorical: tuple[str, ...] | None = None
+    bucketized: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    dense: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    vocabulary_size: int = 1000
+    oov_buckets: int = 1
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> FeatureSettings:
+        """Reads the key `features`; None derives everything from the dtypes."""
+        config = dict(config or {})
+        _refuse_unknown("features", config, cls)
+        for key in ("numeric", "categorical"):
+            if config.get(key) is not None:
+                config[key] = tuple(config[key])
+        for key in ("bucketized", "dense"):
+            config[key] = {k: int(v) for k, v in (config.get(key) or {}).items()}
+        settings = cls(**{k: v for k, v in config.items() if v is not None})
+        for column, buckets in settings.bucketized.items():
+            if buckets < 2:
+                raise ValueError(
+                    f"features.bucketized.{column} is {buckets}; expected at least 2"
+                )
+        return settings
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodSettings:
+    """One method of the sum: its name, the weight of its penalty, its options."""
+
+    name: str
+    weight: float = 1.0
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The network.
+
+    Attributes:
+      hidden: units of each hidden layer.
+      dropout: share of the hidden units dropped in training, in [0, 1).
+      l2: factor of the squared weights (kernels and embeddings) in the loss.
+      embedding_dim: length of an embedding.
+      build: dotted path of an own `build_model`, or None for the default network.
+    """
+
+    hidden: tuple[int, ...] = (256, 128)
+    dropout: float = 0.0
+    l2: float = 0.0
+    embedding_dim: int = 8
+    build: str | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> ModelSettings:
+        """Reads the key `model`."""
+        config = {k: v for k, v in (config or {}).items() if v is not None}
+        _refuse_unknown("model", config, cls)
+        if "hidden" in config:
+            config["hidden"] = tuple(int(units) for units in config["hidden"])
+        return cls(**config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What is no feature, and what it means.
+
+    Attributes:
+      label: column of the label.
+      weight: column of the examples' weights, or None.
+      environment: column of the environment's name.
+      environments: names of the training environments; the index is the id.
+      exclude: columns that are never features.
+    """
+
+    label: str
+    weight: str | None
+    environment: str
+    environments: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Columns:
+        """Reads the top level of a `custom_config`."""
+        for key in ("label", "environments"):
+            if not config.get(key):
+                raise ValueError(f"custom_config has no {key!r}")
+        return cls(
+            label=config["label"],
+            weight=config.get("weight"),
+            environment=config.get("environment") or "environment",
+            environments=tuple(config["environments"]),
+            exclude=tuple(config.get("exclude") or ()),
+        )
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """Columns that are never features: label, weight, environment, excluded."""
+        special = {self.label, self.environment, *self.exclude}
+        return frozenset(special | ({self.weight} if self.weight else set()))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """Everything that training needs to know.
+
+    Attributes:
+      task: "binary", "multiclass" or "regression".
+      columns: label, weight, environment, exclusions.
+      methods: the penalties to sum.
+      schedule: "step", "constant" or "linear".
+      anneal_steps: steps until the full weight.
+      steps: training steps.
+      batch_size: rows of a batch, shared equally by the environments.
+      learning_rate: of the optimizer.
+      optimizer: a name that `keras.optimizers.get` knows.
+      seed: of every random choice.
+      log_every: steps between two records.
+      classes: number of classes of a multiclass task, else None.
+      model: the network.
+    """
+
+    task: str
+    columns: Columns
+    methods: tuple[MethodSettings, ...]
+    schedule: str = "step"
+    anneal_steps: int = 0
+    steps: int = 2000
+    batch_size: int = 1024
+    learning_rate: float = 0.001
+    optimizer: str = "adam"
+    seed: int = 0
+    log_every: int = 50
+    classes: int | None = None
+    model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> TrainSettings:
+        """Reads a whole `custom_config`; keys that are not training's are left alone.
+
+        Raises:
+          ValueError: a key is missing, or holds what it must not.
+        """
+        methods = config.get("methods") or [{"name": "erm"}]
+        check_methods(methods)
+        schedule = config.get("schedule") or {}
+        plain = {
+            key: config[key]
+            for key in (
+                "steps",
+                "batch_size",
+                "learning_rate",
+                "optimizer",
+                "seed",
+                "log_every",
+                "classes",
+            )
+            if config.get(key) is not None
+        }
+        settings = cls(
+            task=config.get("task") or "binary",
+            columns=Columns.from_config(config),
+            methods=tuple(_method(entry) for entry in methods),
+            schedule=schedule.get("kind") or "step",
+            anneal_steps=int(schedule.get("anneal_steps") or 0),
+            model=ModelSettings.from_config(config.get("model")),
+            **plain,
+        )
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        if (self.task == "multiclass") != (self.classes is not None):
+            raise ValueError(
+                f"The task is {self.task!r} and classes is {self.classes!r}; expected "
+                "a number of classes for multiclass and for nothing else"
+            )
+        for key in ("steps", "batch_size", "log_every"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} is {getattr(self, key)}; expected at least 1")
+        if self.batch_size < len(self.columns.environments):
+            raise ValueError(
+                f"batch_size is {self.batch_size}, but there are "
+                f"{len(self.columns.environments)} training environments, each of "
+                "which needs a row of every batch: raise batch_size"
+            )
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits."""
+        return self.classes or 1
+
+    @property
+    def method(self) -> str:
+        """Names of the methods, joined by +."""
+        return "+".join(method.name for method in self.methods)
+
+
+def _method(entry: str | Mapping[str, Any]) -> MethodSettings:
+    if isinstance(entry, str):
+        return MethodSettings(entry)
+    weight = entry.get("weight")
+    return MethodSettings(
+        name=entry["name"],
+        weight=1.0 if weight is None else float(weight),
+        options=dict(entry.get("options") or {}),
+    )
+
+
+def _refuse_unknown(section: str, config: Mapping[str, Any], cls: type) -> None:
+    legal = [field.name for field in dataclasses.fields(cls)]
+    unknown = sorted(set(config) - set(legal))
+    if unknown:
+        raise ValueError(
+            f"{section} has the unknown key {unknown[0]!r}: the known ones are "
+            f"{', '.join(legal)}"
+        )
