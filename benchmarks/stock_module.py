@@ -22,7 +22,9 @@ def run_fn(fn_args):
     names = [feature.name for feature in graph.features]
     dataset = fn_args.data_accessor.tf_dataset_factory(
         fn_args.train_files,
-        tfxio.TensorFlowDatasetOptions(batch_size=config["batch_size"], label_key="label"),
+        tfxio.TensorFlowDatasetOptions(
+            batch_size=config["batch_size"], label_key="label"
+        ),
         output.transformed_metadata.schema,
     ).repeat()
     dataset = dataset.map(lambda x, y: ({name: x[name] for name in names}, y))

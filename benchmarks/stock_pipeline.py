@@ -94,12 +94,11 @@ def create_pipeline(data, root, schema, settings, slices):
             )
         ),
     )
+    connection = tfx.orchestration.metadata.sqlite_metadata_connection_config
     return tfx.dsl.Pipeline(
         pipeline_name="stock",
         pipeline_root=os.path.join(root, "artifacts"),
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            os.path.join(root, "metadata.sqlite")
-        ),
+        metadata_connection_config=connection(os.path.join(root, "metadata.sqlite")),
         components=[
             *(example_gen, statistics, schema_gen, validator, transform),
             *(trainer, resolver, evaluator, pusher),
@@ -119,7 +118,11 @@ def main():
     with open(options.settings, encoding="utf-8") as file:
         told = json.load(file)
     pipeline = create_pipeline(
-        options.data, options.root, options.schema, told["custom_config"], told["slices"]
+        options.data,
+        options.root,
+        options.schema,
+        told["custom_config"],
+        told["slices"],
     )
     tfx.orchestration.LocalDagRunner().run(pipeline)
 

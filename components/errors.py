@@ -28,7 +28,9 @@ def tells_reason(do: Callable) -> Callable:
     """
 
     @functools.wraps(do)
-    def wrapped(self: Any, input_dict: Any, output_dict: Any, exec_properties: Any):
+    def wrapped(
+        self: Any, input_dict: Any, output_dict: Any, exec_properties: Any
+    ) -> Any:
         try:
             return do(self, input_dict, output_dict, exec_properties)
         except DataError as error:

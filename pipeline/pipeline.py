@@ -10,6 +10,7 @@ from typing import Any
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
 
+import trainer_module
 from components.evaluator.component import Evaluator
 from components.invariance_validator.component import InvarianceValidator
 from components.multi_env_example_gen import readers, shards
@@ -134,8 +135,7 @@ def code_fingerprint(build: str | None) -> str:
     A dotted `run_fn` carries no code: without this, a cached model would outlive a
     changed penalty.
     """
-    origin = importlib.util.find_spec("trainer_module").origin
-    folder = os.path.dirname(origin)
+    folder = os.path.dirname(trainer_module.__file__)
     paths = [
         os.path.join(base, name)
         for base, _, names in os.walk(folder)
@@ -157,7 +157,7 @@ def code_fingerprint(build: str | None) -> str:
 
 def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
     data = config.data
-    label = {"name": data.label.name}
+    label: dict[str, Any] = {"name": data.label.name}
     if data.label.from_column is not None:
         label |= {"from": data.label.from_column, "above": data.label.above}
     spec = shards.Spec(
@@ -222,9 +222,7 @@ def _latest_blessed_model() -> Any:
     return tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(
-            type=tfx.types.standard_artifacts.ModelBlessing
-        ),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("LatestBlessedModel")
 
 

@@ -24,7 +24,7 @@ class Node:
     def launch(self) -> tuple[bool, dict[str, list[Any]]]:
         """Runs the node; True where the cache answered, and its output artifacts."""
         info = self._launcher.launch()
-        if info is None:
+        if info is None or info.execution_id is None:
             return False, {}
         with metadata.Metadata(self._connection) as handle:
             store = handle.store

@@ -184,7 +184,8 @@ class Split:
             order = _permutation(tf.shape(block[0])[0], seed, index, number)
             return tuple(tf.gather(part, order) for part in block)
 
-        blocks = self.stream.map(own).repeat().rebatch(SHUFFLE_ROWS)
+        size = min(SHUFFLE_ROWS, int(self.counts[index]))
+        blocks = self.stream.map(own).repeat().rebatch(size)
         rows = blocks.enumerate().map(permuted)
         return rows.rebatch(share, drop_remainder=True).prefetch(4)
 

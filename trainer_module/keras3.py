@@ -14,9 +14,7 @@ import os
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-# The environment must be set first.
-import keras  # noqa: E402
-import tensorflow_transform as tft  # noqa: E402
+import keras  # noqa: E402  (the environment must be set first)
 
 if int(keras.__version__.split(".", 1)[0]) < 3:
     raise ImportError(
@@ -28,5 +26,7 @@ if keras.backend.backend() != "tensorflow":
         f"Keras was imported before trainer_module with the backend "
         f"{keras.backend.backend()!r}; set KERAS_BACKEND=tensorflow."
     )
+
+import tensorflow_transform as tft  # noqa: E402
 
 __all__ = ["keras", "tft"]

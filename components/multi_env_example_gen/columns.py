@@ -29,7 +29,7 @@ _WORDS = {"int": "integers", "float": "numbers", "bytes": "text", "null": "nothi
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """Kind of a column (`int`, `float`, `bytes`, `null`), and whether it holds lists."""
+    """What a column holds: kind `int`, `float`, `bytes` or `null`, lists or not."""
 
     kind: str
     is_list: bool = False
@@ -114,9 +114,7 @@ def _lists(offsets: object, missing: np.ndarray, values: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), values)
 
 
-def as_kind(
-    values: pa.Array, kind: str, target: pa.DataType | None = None
-) -> pa.Array:
+def as_kind(values: pa.Array, kind: str, target: pa.DataType | None = None) -> pa.Array:
     """Values cast to the Arrow type of a kind, element by element."""
     target = target or _ARROW["int" if kind == "null" else kind]
     if pa.types.is_dictionary(values.type):

@@ -63,7 +63,8 @@ def add_slices(
         present &= pc.is_valid(column).to_numpy(zero_copy_only=False)
     arrays = [column.filter(pa.array(present)) for column in columns]
     names = [str(i) for i in range(len(arrays))]
-    table = pa.table([*arrays, pa.array(np.ones(present.sum(), np.int64))], [*names, "n"])
+    ones = pa.array(np.ones(present.sum(), np.int64))
+    table = pa.table([*arrays, ones], [*names, "n"])
     grouped = table.group_by(names).aggregate([("n", "sum")])
     values = zip(*(map(text, grouped[n].to_pylist()) for n in names), strict=True)
     found = dict(zip(values, grouped["n_sum"].to_pylist(), strict=True))
@@ -92,9 +93,7 @@ def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
                 split: (n["examples"], n["positives"])
                 for split, n in entry["splits"].items()
             }
-            add_environment(
-                total, name, entry["held_out"], entry["dropped"], splits
-            )
+            add_environment(total, name, entry["held_out"], entry["dropped"], splits)
         for split, features in part["slices"].items():
             for key, found in features.items():
                 slot = total["slices"].setdefault(split, {}).setdefault(key, [])

@@ -197,9 +197,7 @@ def _run(
 def _do_task(text: str, spec: shards.Spec, schema: Schema, folder: str) -> None:
     task = shards.task_from_json(text)
     try:
-        result: dict[str, Any] = {
-            "counts": shards.run_task(task, spec, schema, folder)
-        }
+        result: dict[str, Any] = {"counts": shards.run_task(task, spec, schema, folder)}
     except DataError as error:
         result = {"error": str(error)}
     except readers.ColumnWidened as wider:

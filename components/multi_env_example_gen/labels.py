@@ -1,7 +1,7 @@
 """The label, made by the config and not by a notebook.
 
-    {"name": "late", "from": "arr_delay", "above": 15}    # 1 where arr_delay > 15
-    {"name": "late"}                                      # a column that holds 0 and 1
+`{"name": "late", "from": "arr_delay", "above": 15}` is 1 where arr_delay > 15;
+`{"name": "late"}` is a column that holds 0 and 1 already.
 """
 
 from typing import Any

@@ -11,6 +11,7 @@ import gzip
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -132,7 +133,7 @@ def _readable(path: str, file_format: str) -> Iterator[None]:
         ) from error
 
 
-def _open_csv(path: str, types: dict[str, pa.DataType] | None) -> object:
+def _open_csv(path: str, types: dict[str, pa.DataType] | None) -> Any:
     return pa_csv.open_csv(
         pa.input_stream(path, compression="detect"),
         read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK),

@@ -12,7 +12,12 @@ import pyarrow.compute as pc
 from components.errors import DataError
 from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen import readers, splitting
-from components.multi_env_example_gen.columns import Column, Schema, as_kind, to_feature
+from components.multi_env_example_gen.columns import (
+    Column,
+    Schema,
+    as_kind,
+    to_feature,
+)
 from components.multi_env_example_gen.labels import make_label
 
 ENVIRONMENT = "environment"
@@ -197,7 +202,7 @@ def _count_unlabelled(
 def _assign(
     environment: pa.Array, hashes: np.ndarray, task: Task, spec: Spec
 ) -> np.ndarray:
-    """Index into SPLITS for each row, -1 for rows of a training key held out; [rows]."""
+    """Index into SPLITS of each row, -1 where a held-out row is of a training key."""
     on_eval = splitting.on_eval_side(hashes, spec.eval_fraction)
     chosen = np.where(on_eval, 1, 0)
     for name, rows in _by_environment(environment):

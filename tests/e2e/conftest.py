@@ -85,7 +85,8 @@ class Project:
         runs = sorted((self.folder / "runs-root" / "runs").iterdir())
         text = (runs[-1] / "summary.json").read_text()
         assert done.returncode in (0, 3), done.stderr + done.stdout
-        return Run(done.returncode, done.stdout, done.stderr, json.loads(text), runs[-1])
+        summary = json.loads(text)
+        return Run(done.returncode, done.stdout, done.stderr, summary, runs[-1])
 
 
 def write_sample(folder):
@@ -96,7 +97,8 @@ def write_sample(folder):
     paths = sorted((FLIGHTS / "data").glob("jfk-*.csv.gz"))
     jfk = _sample(pa.concat_tables([pa_csv.read_csv(path) for path in paths]))
     for name, part in (("a", jfk.slice(0, 2000)), ("b", jfk.slice(2000))):
-        with pa.CompressedOutputStream(str(folder / f"jfk-{name}.csv.gz"), "gzip") as out:
+        path = str(folder / f"jfk-{name}.csv.gz")
+        with pa.CompressedOutputStream(path, "gzip") as out:
             pa_csv.write_csv(part, out)
     with tf.io.TFRecordWriter(str(folder / "lga.tfrecord.gz"), "GZIP") as writer:
         for path in sorted((FLIGHTS / "data").glob("lga-*")):

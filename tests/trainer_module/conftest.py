@@ -53,11 +53,11 @@ CONFIG = {
     },
     "methods": [{"name": "v_rex", "weight": 10.0}],
     "schedule": {"kind": "step", "anneal_steps": 10},
-    "steps": 30,
+    "steps": 60,
     "batch_size": 32,
     "learning_rate": 0.01,
     "seed": 7,
-    "log_every": 12,
+    "log_every": 25,
     "model": {"hidden": [8], "embedding_dim": 2},
 }
 
@@ -110,7 +110,9 @@ def make_rows(count: int, seed: int) -> list[Row]:
             "gust": [float(np.float32(random.gamma(2)))] if index % 3 else [],
             "seats": [int(random.integers(1, 400))] if index % 5 else [],
             "never": [],
-            "carrier": [random.choice([b"UA", b"B6", b"AA", b"DL"], p=[0.4, 0.3, 0.2, 0.1])],
+            "carrier": [
+                random.choice([b"UA", b"B6", b"AA", b"DL"], p=[0.4, 0.3, 0.2, 0.1])
+            ],
             "maker": [random.choice([b"BOEING", b"AIRBUS"])] if index % 4 else [],
             "code": [int(random.choice([7, 70]))],
             "time": [float(random.integers(0, 2400))] if index % 6 else [],
@@ -150,14 +152,11 @@ def write_examples(rows: list[Row], path: str, compression: str = "GZIP") -> Non
 
 def run_transform(rows: list[Row], config: dict, folder: str) -> None:
     """Analyses rows in memory and writes what Transform would."""
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(SPECS))
+    metadata = dataset_metadata.DatasetMetadata(
+        schema_utils.schema_from_feature_spec(SPECS)
+    )
     instances = [
-        {
-            name: np.array(row[name])
-            if name in row
-            else None
-            for name in SPECS
-        }
+        {name: np.array(row[name]) if name in row else None for name in SPECS}
         for row in rows
     ]
     with (

@@ -52,7 +52,9 @@ def test_names_are_taken_as_they_are():
 
 def test_ids_count_missing_vocabulary_and_the_rest():
     settings = FeatureSettings.from_config({"oov_buckets": 2, "bucketized": {"age": 5}})
-    features = make_features(make_plan(settings, COLUMNS, SCHEMA), settings, {"carrier": 7})
+    features = make_features(
+        make_plan(settings, COLUMNS, SCHEMA), settings, {"carrier": 7}
+    )
     assert features == (
         Feature("numeric_speed"),
         Feature("missing_speed"),

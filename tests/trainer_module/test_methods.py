@@ -31,7 +31,10 @@ def test_legal_lists_pass():
     [
         ([], "at least one of erm, irm_v1, v_rex"),
         ("erm", "expected a list"),
-        (["vrex"], "'vrex': the known ones are erm, irm_v1, v_rex; did you mean 'v_rex'"),
+        (
+            ["vrex"],
+            "'vrex': the known ones are erm, irm_v1, v_rex; did you mean 'v_rex'",
+        ),
         ([{"weight": 1}], "no name"),
         ([{"name": "erm", "wight": 1}], "'wight'.*name, weight and options"),
         ([{"name": "v_rex", "weight": -1}], "-1; expected a finite number >= 0"),

@@ -12,7 +12,12 @@ def course(kind, anneal_steps, weight, steps):
 
 
 def test_step_starts_at_one_as_the_paper_does():
-    assert course("step", 190, 91257.0, [0, 189, 190, 500]) == [1.0, 1.0, 91257.0, 91257.0]
+    assert course("step", 190, 91257.0, [0, 189, 190, 500]) == [
+        1.0,
+        1.0,
+        91257.0,
+        91257.0,
+    ]
 
 
 def test_step_never_starts_above_the_weight():
@@ -20,7 +25,9 @@ def test_step_never_starts_above_the_weight():
 
 
 def test_step_without_annealing_is_constant():
-    assert course("step", 0, 7.0, [0, 1]) == course("constant", 9, 7.0, [0, 1]) == [7, 7]
+    assert (
+        course("step", 0, 7.0, [0, 1]) == course("constant", 9, 7.0, [0, 1]) == [7, 7]
+    )
 
 
 def test_linear_rises_in_a_straight_line():
@@ -46,5 +53,7 @@ def test_mistakes_are_named():
 )
 def test_the_loss_is_divided_by_the_largest_weight_above_one(weights, expected):
     values = [tf.constant(3.0), tf.constant(5.0)]
-    loss = schedules.total_loss(tf.constant(2.0), values, [tf.constant(w) for w in weights])
+    loss = schedules.total_loss(
+        tf.constant(2.0), values, [tf.constant(w) for w in weights]
+    )
     assert float(loss) == pytest.approx(expected)

@@ -35,7 +35,11 @@ def encode(array, column):
         (pa.array(["a", None, ""]), Column("bytes"), [[b"a"], None, [b""]]),
         (pa.array([0.5, None]), Column("float"), [[0.5], None]),
         (pa.nulls(2), Column("float"), [None, None]),
-        (pa.array([[1, 2], [], None, [3]]), Column("int", True), [[1, 2], None, None, [3]]),
+        (
+            pa.array([[1, 2], [], None, [3]]),
+            Column("int", True),
+            [[1, 2], None, None, [3]],
+        ),
         (
             pa.array(["a", "b", "a"]).dictionary_encode(),
             Column("bytes"),

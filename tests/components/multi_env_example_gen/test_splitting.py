@@ -12,9 +12,8 @@ from components.multi_env_example_gen import splitting
 def test_key_hash_does_not_depend_on_batch_or_order():
     keys = pa.array([5, 7, 5, 9, None])
     whole = splitting.key_hashes([keys])
-    parts = np.concatenate(
-        [splitting.key_hashes([keys.slice(0, 2)]), splitting.key_hashes([keys.slice(2)])]
-    )
+    first, rest = keys.slice(0, 2), keys.slice(2)
+    parts = np.concatenate([splitting.key_hashes([part]) for part in (first, rest)])
     np.testing.assert_array_equal(whole, parts)
     assert whole[0] == whole[2]
     assert len(set(whole.tolist())) == 4

@@ -26,7 +26,7 @@ def test_means_are_weighted_and_absent_environments_left_out():
     environments = group_by_environment(make())
     expected = np.zeros(4)
     for index in (0, 2):
-        mine = IDS == index
+        mine = index == IDS
         expected[index] = np.average(VALUES[mine], weights=WEIGHTS[mine])
     np.testing.assert_allclose(environments.mean(VALUES), expected, rtol=1e-6)
     np.testing.assert_array_equal(environments.present, [1, 0, 1, 0])
@@ -81,7 +81,11 @@ def test_binary_loss_is_the_log_likelihood():
 def test_multiclass_loss_is_the_log_likelihood(form):
     logits = np.array([[1.0, 2.0, -1.0], [0.0, 0.0, 3.0]])
     ids = np.array([1, 0])
-    labels = {"ids": ids, "column": ids[:, None].astype(float), "one-hot": np.eye(3)[ids]}
+    labels = {
+        "ids": ids,
+        "column": ids[:, None].astype(float),
+        "one-hot": np.eye(3)[ids],
+    }
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     batch = EnvironmentBatch(
         tf.constant(logits), labels[form], np.zeros(2, int), 1, task="multiclass"
@@ -105,7 +109,9 @@ def test_a_batch_passes_into_a_function_without_a_new_trace():
         traces.append(batch)
         return tf.reduce_sum(group_by_environment(batch).total_weight)
 
-    sizes = [float(count(make(ids=tf.constant(ids), weights=None))) for ids in (IDS, IDS)]
+    sizes = [
+        float(count(make(ids=tf.constant(ids), weights=None))) for ids in (IDS, IDS)
+    ]
     assert sizes == [7.0, 7.0]
     assert len(traces) == 1
 

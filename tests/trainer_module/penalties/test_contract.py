@@ -218,7 +218,7 @@ for name in penalties.names():
 
 @pytest.fixture(scope="module")
 def two_replicas():
-    """Output of a process of its own, for devices are split before TensorFlow starts."""
+    """Output of an own process: devices are split before TensorFlow starts."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS],

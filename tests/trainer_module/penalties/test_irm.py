@@ -22,7 +22,7 @@ def test_it_is_the_mean_squared_slope_of_the_risks(task):
     def risks(scale):
         batch = EnvironmentBatch(tf.constant(logits * scale), labels, IDS, 3, task=task)
         losses = per_example_loss(batch).numpy().astype(np.float64)
-        return np.array([losses[IDS == index].mean() for index in range(3)])
+        return np.array([losses[index == IDS].mean() for index in range(3)])
 
     step = 1e-2  # wide, for losses are float32; the error is of its square
     slopes = (risks(1 + step) - risks(1 - step)) / (2 * step)
@@ -39,10 +39,11 @@ def test_it_is_zero_where_the_scale_is_right_in_every_environment():
 
 
 def test_environments_cannot_make_up_for_each_other():
-    # Says 1/2 + d in one and 1/2 - d in the other, where both are 1/2: pooled, the
-    # slopes d z and (-d)(-z) do not cancel either, and each is tanh(z/2) z / 2.
-    z = 0.8
-    logits = np.array([z, z, -z, -z])[:, None]
-    labels = np.array([0, 1, 0, 1])[:, None]
-    batch = EnvironmentBatch(logits, labels, [0, 0, 1, 1], 2)
-    assert float(irm_v1(batch)) == pytest.approx((np.tanh(z / 2) * z / 2) ** 2, rel=1e-5)
+    # Says 3/4 where one environment holds 1/2 and the other 1: the slopes are z / 4 and
+    # -z / 4, so that the pooled one is 0.
+    logits = np.full((8, 1), np.log(3.0))
+    labels = np.array([1, 1, 0, 0, 1, 1, 1, 1])[:, None]
+    pooled = EnvironmentBatch(logits, labels, np.zeros(8, int), 1)
+    assert float(irm_v1(pooled)) == pytest.approx(0.0, abs=1e-12)
+    apart = EnvironmentBatch(logits, labels, np.repeat([0, 1], 4), 2)
+    assert float(irm_v1(apart)) == pytest.approx((np.log(3.0) / 4) ** 2, rel=1e-5)
