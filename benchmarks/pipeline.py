@@ -101,7 +101,8 @@ def write_data(folder, frames, rows):
         step = max(1, len(frame) * repeats // share)
         frame = pd.concat([frame] * repeats, ignore_index=True)[::step][:share]
         integers = [c for c in frame if c not in FLOATS and frame[c].dtype != object]
-        frame = frame.astype({c: "Int64" for c in integers if c not in TEXTS})
+        kinds = {c: "Int64" for c in integers if c not in TEXTS}
+        frame = frame.astype(kinds | dict.fromkeys(FLOATS, "float64"))
         frame.to_csv(folder / "ours" / f"{name}.csv", index=False)
         known = frame[frame.arr_delay.notna()].assign(
             late=lambda f: (f.arr_delay > 15).astype(int), environment=name
