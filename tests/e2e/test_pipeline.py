@@ -4,9 +4,12 @@ import json
 import pathlib
 import subprocess
 import sys
+import textwrap
 
 import jsonschema
 import pytest
+
+from tests.e2e.helpers import CONFIG, Project, write_sample
 
 pytestmark = pytest.mark.e2e
 
@@ -140,3 +143,24 @@ def test_training_left_its_curves(first, project):
     assert set(history["risk"]) == {"EWR", "JFK"}
     assert len(history["steps"]) == len(history["penalty"])
     assert list(logs.rglob("events.out.tfevents.*"))
+
+
+def test_truncated_source_ends_in_a_sentence_and_leaves_nothing(tmp_path):
+    write_sample(tmp_path / "data")
+    broken = Project(tmp_path)
+    broken.config.write_text(textwrap.dedent(CONFIG))
+    source = tmp_path / "data" / "lga.tfrecord.gz"
+    source.write_bytes(source.read_bytes()[:-2000])
+    run = broken.run()
+    assert run.exit_code == 2
+    assert run.stderr.count("\n") == 1
+    assert "lga.tfrecord.gz cannot be read as tfrecord" in run.stderr
+    assert run.summary["error"] == {
+        "exit": 2,
+        "sentence": run.stderr.removeprefix("tfx-irm: ").strip(),
+    }
+    left = tmp_path / "runs-root" / "artifacts" / "MultiEnvExampleGen"
+    told = json.loads((left / "error.json").read_text())
+    assert told == run.summary["error"]
+    assert not list((left / "examples").glob("*"))
+    assert not (tmp_path / "serving").exists()
