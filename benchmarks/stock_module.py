@@ -7,9 +7,8 @@ data is read, trained on and exported is what the templates do.
 import tensorflow as tf
 from tfx_bsl.public import tfxio
 
-from trainer_module.keras3 import keras
+from trainer_module.keras3 import keras, tft
 from trainer_module.model import build_model
-from trainer_module.preprocessing import tft
 from trainer_module.settings import ModelSettings
 from trainer_module.transform_graph import TransformGraph
 
@@ -49,7 +48,7 @@ class Served(tf.Module):
     def __init__(self, model, graph, names):
         super().__init__()
         self.variables_of_model = model.variables
-        self.layer = graph.layer
+        self.layer = graph.output.transform_features_layer()
         self._model, self._names, self._spec = model, names, graph.feature_spec
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])

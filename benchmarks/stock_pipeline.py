@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 
+from absl import logging
 from tfx import v1 as tfx
 
 
@@ -115,6 +116,8 @@ def main():
     for name in ("--data", "--root", "--schema", "--settings"):
         parser.add_argument(name, required=True)
     options = parser.parse_args()
+    logging.use_absl_handler()  # the runner's own lines tell when a stage begins
+    logging.set_verbosity(logging.INFO)
     with open(options.settings, encoding="utf-8") as file:
         told = json.load(file)
     pipeline = create_pipeline(

@@ -149,7 +149,8 @@ class Split:
                 )
         share = batch_size // len(self.environments)
         make = self._streamed if self.memory is None else self._shuffled
-        parts = [make(index, share, seed) for index in range(len(self.environments))]
+        with tf.device("CPU"):
+            parts = [make(i, share, seed) for i in range(len(self.environments))]
         joined = tf.data.Dataset.zip(tuple(parts)).map(_concat)
         if self.memory is not None:
             floats, ids = self.memory

@@ -231,7 +231,7 @@ def test_every_optimizer_of_keras_may_be_named(train):
         run(make_split(*train), optimizer="adamm")
 
 
-def test_two_replicas_are_ready_to_run(train):
+def test_it_runs_under_a_mirrored_strategy(train):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     settings = TrainSettings.from_config(CONFIG | {"steps": 3})
     with strategy.scope():
