@@ -8,6 +8,9 @@ from pipeline.config import PipelineConfig
 
 # Named by its class: `DirectRunner` would try to fetch a runner of its own (Prism).
 LOCAL_BEAM_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+# Workers in this process have no use for an image. Naming one keeps TFX from packing
+# itself into a source distribution at every Beam stage, 2 to 3 seconds each.
+_NO_IMAGE = "--sdk_container_image=none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +26,7 @@ class Local:
 
     def beam_args(self) -> list[str]:
         """Options of every Beam stage."""
-        options = list(self.config.beam)
-        if not any(option.startswith("--runner") for option in options):
-            options.insert(0, f"--runner={LOCAL_BEAM_RUNNER}")
-        return options
+        return [f"--runner={LOCAL_BEAM_RUNNER}", _NO_IMAGE, *self.config.beam]
 
     def metadata_connection(self) -> Any:
         """The metadata store."""
