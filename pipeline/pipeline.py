@@ -1,6 +1,5 @@
 """The pipeline: one short builder a stage, the same graph wherever it runs."""
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -11,6 +10,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
 
 import trainer_module
+from components import code
 from components.evaluator.component import Evaluator
 from components.invariance_validator.component import InvarianceValidator
 from components.multi_env_example_gen import readers, shards
@@ -135,24 +135,12 @@ def code_fingerprint(build: str | None) -> str:
     A dotted `run_fn` carries no code: without this, a cached model would outlive a
     changed penalty.
     """
-    folder = os.path.dirname(trainer_module.__file__)
-    paths = [
-        os.path.join(base, name)
-        for base, _, names in os.walk(folder)
-        for name in names
-        if name.endswith(".py")
-    ]
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(paths):
-        digest.update(os.path.relpath(path, folder).encode())
-        with open(path, "rb") as file:
-            digest.update(file.read())
+    files = []
     if build:
         module = importlib.util.find_spec(build.rpartition(".")[0])
         if module is not None and module.origin:
-            with open(module.origin, "rb") as file:
-                digest.update(file.read())
-    return digest.hexdigest()
+            files.append(module.origin)
+    return code.fingerprint(os.path.dirname(trainer_module.__file__), *files)
 
 
 def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:

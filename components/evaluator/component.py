@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
+from components import code
 from components.evaluator import executor, settings
 
 
@@ -19,6 +20,7 @@ class EvaluatorSpec(types.ComponentSpec):
         executor.EVAL_CONFIG_KEY: ExecutionParameter(type=str),
         executor.EXAMPLE_SPLITS_KEY: ExecutionParameter(type=str),
         executor.OPTIONS_KEY: ExecutionParameter(type=str),
+        code.CODE_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {
         executor.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
@@ -84,6 +86,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
             eval_config=eval_config,
             example_splits=splits,
             options=text,
+            code=code.of_component(__file__),
             evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
         )
         super().__init__(spec=spec)

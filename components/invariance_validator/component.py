@@ -9,6 +9,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
+from components import code
 from components.artifacts import InvarianceReport
 from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
@@ -21,6 +22,7 @@ class InvarianceValidatorSpec(types.ComponentSpec):
         executor.CHECKS_KEY: ExecutionParameter(type=str),
         executor.VERDICT_KEY: ExecutionParameter(type=str),
         executor.CONTEXT_KEY: ExecutionParameter(type=str),
+        code.CODE_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {
         executor.EVALUATION_KEY: ChannelParameter(
@@ -93,6 +95,7 @@ class InvarianceValidator(base_component.BaseComponent):
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
             context=json.dumps(context),
+            code=code.of_component(__file__),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             report=types.Channel(type=InvarianceReport),
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_DOTS = 24
 _MOST_PANELS = 12  # of one metric
 _MOST_PAIRS = 12
-_ALWAYS = ("auc", "log_loss")  # shown by environment even where nothing checks them
+_ALWAYS = ("auc", "log_loss")  # shown by feature even where nothing checks them
 _MEANINGS = {
     "auc": "area under the ROC curve; higher is better",
     "log_loss": "mean logistic loss; lower is better",
@@ -136,7 +136,7 @@ def _by_slice(
         place = (result.split, result.name)
         scope = tuple(feature for feature, _ in result.slice)
         key = _group(scope, result.split)
-        wanted = place in by_place or key[0] == (ENVIRONMENT,)
+        wanted = place in by_place or len(scope) <= 1
         if result.model != "candidate" or metric not in result.metrics or not wanted:
             continue
         evaluated.add(place)

@@ -8,6 +8,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
+from components import code
 from components.artifacts import SourceManifest
 from components.multi_env_example_gen import executor, shards
 from components.source_manifest.executor import MANIFEST_KEY
@@ -16,7 +17,10 @@ from components.source_manifest.executor import MANIFEST_KEY
 class MultiEnvExampleGenSpec(types.ComponentSpec):
     """Contract of MultiEnvExampleGen."""
 
-    PARAMETERS = {executor.SPEC_KEY: ExecutionParameter(type=str)}
+    PARAMETERS = {
+        executor.SPEC_KEY: ExecutionParameter(type=str),
+        code.CODE_KEY: ExecutionParameter(type=str),
+    }
     INPUTS = {MANIFEST_KEY: ChannelParameter(type=SourceManifest)}
     OUTPUTS = {
         executor.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples)
@@ -54,6 +58,7 @@ class MultiEnvExampleGen(base_beam_component.BaseBeamComponent):
             spec=MultiEnvExampleGenSpec(
                 manifest=manifest,
                 spec=json.dumps(dataclasses.asdict(spec), sort_keys=True),
+                code=code.of_component(__file__),
                 examples=types.Channel(type=standard_artifacts.Examples),
             )
         )

@@ -7,6 +7,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
+from components import code
 from components.artifacts import SourceManifest as ManifestArtifact
 from components.source_manifest import executor, listing
 
@@ -17,6 +18,7 @@ class SourceManifestSpec(types.ComponentSpec):
     PARAMETERS = {
         executor.SOURCES_KEY: ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: ExecutionParameter(type=str, optional=True),
+        code.CODE_KEY: ExecutionParameter(type=str),
     }
     INPUTS: dict[str, Any] = {}
     OUTPUTS = {executor.MANIFEST_KEY: ChannelParameter(type=ManifestArtifact)}
@@ -51,6 +53,7 @@ class SourceManifest(base_component.BaseComponent):
                 )
         spec = SourceManifestSpec(
             sources=json.dumps(sources, sort_keys=True),
+            code=code.of_component(__file__),
             manifest=types.Channel(type=ManifestArtifact),
         )
         super().__init__(spec=spec)

@@ -34,7 +34,7 @@ def test_its_exec_properties_are_strings():
         options={"label": "y", "weight": "w"},
     )
     properties = component.exec_properties
-    assert set(properties) == {"eval_config", "example_splits", "options"}
+    assert set(properties) == {"eval_config", "example_splits", "options", "code"}
     assert json.loads(properties["eval_config"]) == {
         "slicing_specs": [{"feature_keys": ["carrier"]}]
     }
