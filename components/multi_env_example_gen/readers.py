@@ -125,7 +125,7 @@ def _readable(path: str, file_format: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, EOFError, StopIteration) as error:
-        reason = " ".join(str(error).split()) or "it holds no record"
+        reason = " ".join(str(error).split()).rstrip(".") or "it holds no record"
         raise DataError(
             f"{path} cannot be read as {file_format}: {reason[:300]}; the file is"
             " empty, damaged, truncated or of another format: write it again, or name"
