@@ -47,6 +47,8 @@ def test_first_run_is_released_and_says_so(first):
         assert check["reason"]
     assert str(first.folder / "report.html") in first.stdout
     assert not any(cached(first).values())
+    (line,) = [x for x in first.stdout.splitlines() if x.startswith("schema ")]
+    assert pathlib.Path(line.split()[1]).read_text().count("feature {") > 10
 
 
 def test_summary_keeps_its_schema(first, refused):
