@@ -4,6 +4,7 @@ TFX keys its cache on inputs and exec properties, not on code: without a digest 
 them, an upgraded component would be answered from the cache of the old one.
 """
 
+import glob
 import hashlib
 import os
 
@@ -36,5 +37,11 @@ def fingerprint(folder: str, *files: str) -> str:
 
 
 def of_component(file: str) -> str:
-    """Digest of the component whose `component.py` is `file` (its `__file__`)."""
-    return fingerprint(os.path.dirname(os.path.abspath(file)))
+    """Digest of a component and of the modules that all components share.
+
+    Args:
+      file: `__file__` of its `component.py`.
+    """
+    folder = os.path.dirname(os.path.abspath(file))
+    shared = sorted(glob.glob(os.path.join(os.path.dirname(folder), "*.py")))
+    return fingerprint(folder, *shared)

@@ -3,19 +3,8 @@
 import json
 from typing import Any
 
+from components.evaluator.settings import METRIC_NAMES
 from pipeline.config import ENVIRONMENT, PipelineConfig
-
-# TFMA's class -> the name that checks use.
-_METRICS = {
-    "ExampleCount": "example_count",
-    "AUC": "auc",
-    "BinaryCrossEntropy": "log_loss",
-    "BinaryAccuracy": "accuracy",
-    "Calibration": "calibration",
-    "MeanLabel": "mean_label",
-    "MeanPrediction": "mean_prediction",
-    "CalibrationPlot": "calibration_plot",
-}
 
 
 def slices(config: PipelineConfig) -> list[list[str]]:
@@ -42,7 +31,7 @@ def eval_config(config: PipelineConfig) -> Any:
                     tfma.MetricConfig(
                         class_name=class_name, config=json.dumps({"name": name})
                     )
-                    for class_name, name in _METRICS.items()
+                    for class_name, name in METRIC_NAMES.items()
                 ]
             )
         ],

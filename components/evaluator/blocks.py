@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from components.hashing import mix
+
 BLOCKS = 20
 _MISSING = np.uint64(0x6D697373696E67)
 
@@ -32,14 +34,14 @@ def assign(keys: Sequence[np.ndarray]) -> np.ndarray:
         raise ValueError("a cluster key has at least one column, found none")
     state = np.zeros(len(keys[0]), dtype=np.uint64)
     for column in keys:
-        state = _mix(state ^ _hash(np.asarray(column)))
+        state = mix(state ^ _hash(np.asarray(column)))
     return (state % np.uint64(BLOCKS)).astype(np.int64)
 
 
 def _hash(column: np.ndarray) -> np.ndarray:
     """Hash of each value; uint64 [N]."""
     if column.dtype != object:
-        return _mix(_bits(column))
+        return mix(_bits(column))
     encoded = pa.array(column, from_pandas=True).dictionary_encode()
     values = encoded.dictionary.to_pylist()
     if values and isinstance(values[0], (bytes, str)):
@@ -49,7 +51,7 @@ def _hash(column: np.ndarray) -> np.ndarray:
         hashes = _bits(np.asarray(values))
     hashes = np.append(hashes, _MISSING)
     index = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
-    return _mix(hashes[index])
+    return mix(hashes[index])
 
 
 def _bits(numbers: np.ndarray) -> np.ndarray:
@@ -61,12 +63,3 @@ def _bits(numbers: np.ndarray) -> np.ndarray:
     whole &= np.abs(numbers) < 2.0**62
     integers = np.where(whole, numbers, 0.0).astype(np.int64)
     return np.where(whole, integers.view(np.uint64), numbers.view(np.uint64))
-
-
-def _mix(state: np.ndarray) -> np.ndarray:
-    """SplitMix64's step (Steele, Lea and Flood 2014), on uint64 that wraps around."""
-    with np.errstate(over="ignore"):
-        state = state + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return state ^ (state >> np.uint64(31))

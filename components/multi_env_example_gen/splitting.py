@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.hashing import mix
+
 TRAIN, EVAL, OOD = "train", "eval", "ood"
 SPLITS = (TRAIN, EVAL, OOD)
 _MISSING = np.uint64(0x5BD1E9955BD1E995)
@@ -28,7 +30,7 @@ def key_hashes(columns: Sequence[pa.Array]) -> np.ndarray:
     """
     state = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        state = _mix(state + _digests(column))
+        state = mix(state + _digests(column))
     return state
 
 
@@ -58,12 +60,3 @@ def _digests(column: pa.Array) -> np.ndarray:
     values = np.frombuffer(b"".join(digests), dtype="<u8")
     index = pc.fill_null(encoded.indices, len(values)).to_numpy()
     return np.append(values, _MISSING)[index]
-
-
-def _mix(state: np.ndarray) -> np.ndarray:
-    """SplitMix64's step (Steele, Lea and Flood 2014), on uint64 that wraps around."""
-    with np.errstate(over="ignore"):
-        state = state + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return state ^ (state >> np.uint64(31))
