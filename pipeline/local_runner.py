@@ -18,15 +18,6 @@ from pipeline.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """What became of one node: its seconds, and whether the cache answered."""
-
-    name: str
-    seconds: float
-    cached: bool
-
-
-@dataclasses.dataclass(frozen=True)
 class RunResult:
     """What a run came to.
 
@@ -55,7 +46,7 @@ def run(config: PipelineConfig, *, debug: bool = False) -> RunResult:
     os.makedirs(folder)
     with run_log.captured(os.path.join(folder, "log.txt")) as say:
         say(f"{config.name}: {config.method_label}, run {run_id}")
-        stages: list[Stage] = []
+        stages: list[run_log.Stage] = []
         outputs: dict[str, Any] = {}
         error = None
         try:
@@ -85,7 +76,7 @@ def run(config: PipelineConfig, *, debug: bool = False) -> RunResult:
 def _execute(
     config: PipelineConfig,
     run_id: str,
-    stages: list[Stage],
+    stages: list[run_log.Stage],
     outputs: dict[str, Any],
     say: Callable[..., None],
 ) -> None:
@@ -103,7 +94,7 @@ def _execute(
 
 
 def _explain(
-    failure: BaseException, stages: list[Stage], folder: str
+    failure: BaseException, stages: list[run_log.Stage], folder: str
 ) -> dict[str, Any]:
     """Exit code and sentence of a failure: the innermost error meant for the user."""
     from components.errors import DataError

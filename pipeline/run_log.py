@@ -1,11 +1,11 @@
 """The terminal of a run: one line a stage; everything else goes to the log."""
 
 import contextlib
+import dataclasses
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 
 @contextlib.contextmanager
@@ -44,6 +44,15 @@ def captured(path: str) -> Iterator[Callable[..., None]]:
             os.close(errors_fd)
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What became of one node: its seconds, and whether the cache answered."""
+
+    name: str
+    seconds: float
+    cached: bool
+
+
 class Note:
     """What a stage says of itself while it runs."""
 
@@ -51,10 +60,8 @@ class Note:
 
 
 @contextlib.contextmanager
-def stage(name: str, stages: list[Any], say: Callable[..., None]) -> Iterator[Note]:
+def stage(name: str, stages: list[Stage], say: Callable[..., None]) -> Iterator[Note]:
     """Times a stage and prints its line; a failed stage is listed as well."""
-    from pipeline.local_runner import Stage
-
     note, began = Note(), time.monotonic()
     live = getattr(say, "is_terminal", False)
     if live:

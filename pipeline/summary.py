@@ -8,9 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.config import PipelineConfig
+from pipeline.runs import REPORT, SUMMARY
 
-SUMMARY_FILE = "summary.json"
-REPORT_FILE = "report.html"
 DECISION_FILE = "decision.json"
 
 
@@ -26,7 +25,7 @@ def build(
     Args:
       config: of the run.
       run_id: its id.
-      stages: `local_runner.Stage`s in order.
+      stages: `run_log.Stage`s in order.
       outputs: node -> output key -> artifacts, as far as the run came.
       error: exit and sentence, or None.
 
@@ -53,13 +52,13 @@ def build(
 
 def write(summary: dict[str, Any], folder: str, outputs: dict[str, Any]) -> str:
     """Writes `summary.json` and copies the report beside it; path of the summary."""
-    path = os.path.join(folder, SUMMARY_FILE)
+    path = os.path.join(folder, SUMMARY)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1, allow_nan=False)
     report = _artifact(outputs, "InvarianceValidator", "report")
     if report is not None and summary["error"] is None:
-        source = os.path.join(report.uri, REPORT_FILE)
-        shutil.copyfile(source, os.path.join(folder, REPORT_FILE))
+        source = os.path.join(report.uri, REPORT)
+        shutil.copyfile(source, os.path.join(folder, REPORT))
     return path
 
 
@@ -96,7 +95,7 @@ def tell(
         say(f"pushed   {summary['pushed']}")
     else:
         say("pushed   nothing: only a model that passes every check is released")
-    say(f"report   {os.path.join(folder, REPORT_FILE)}")
+    say(f"report   {os.path.join(folder, REPORT)}")
 
 
 def _artifact(outputs: dict[str, Any], node: str, key: str) -> Any:
