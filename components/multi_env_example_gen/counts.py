@@ -68,7 +68,13 @@ def add_slices(
     grouped = table.group_by(names).aggregate([("n", "sum")])
     values = zip(*(map(text, grouped[n].to_pylist()) for n in names), strict=True)
     found = dict(zip(values, grouped["n_sum"].to_pylist(), strict=True))
-    slot = counts["slices"].setdefault(split, {}).setdefault(json.dumps(features), [])
+    _add(counts, split, json.dumps(features), found)
+
+
+def _add(
+    counts: dict[str, Any], split: str, key: str, found: dict[tuple[str, ...], int]
+) -> None:
+    slot = counts["slices"].setdefault(split, {}).setdefault(key, [])
     merged = Counter({tuple(value): number for value, number in slot})
     merged.update(found)
     slot[:] = sorted([list(value), number] for value, number in merged.items())
@@ -96,8 +102,5 @@ def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
             add_environment(total, name, entry["held_out"], entry["dropped"], splits)
         for split, features in part["slices"].items():
             for key, found in features.items():
-                slot = total["slices"].setdefault(split, {}).setdefault(key, [])
-                merged = Counter({tuple(value): number for value, number in slot})
-                merged.update({tuple(value): number for value, number in found})
-                slot[:] = sorted([list(v), n] for v, n in merged.items())
+                _add(total, split, key, {tuple(value): n for value, n in found})
     return total
