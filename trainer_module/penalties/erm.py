@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from trainer_module.methods import checked
 from trainer_module.penalties.batch import EnvironmentBatch
 
 
+@checked
 def erm(batch: EnvironmentBatch) -> tf.Tensor:
     """No penalty: training minimises the mean of the environments' risks.
 

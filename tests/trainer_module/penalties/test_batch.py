@@ -59,6 +59,38 @@ def test_a_row_of_weight_zero_may_hold_anything():
     assert np.isfinite(group_by_environment(make()).mean(values)).all()
 
 
+def test_a_matrix_is_summed_column_by_column_whatever_left_out_rows_hold():
+    matrix = np.stack([VALUES, VALUES**2], axis=1)
+    matrix[WEIGHTS == 0] = np.nan
+    found = group_by_environment(make()).sum(matrix)
+    expected = np.zeros((4, 2))
+    for row, index in enumerate(IDS):
+        if WEIGHTS[row]:
+            expected[index] += WEIGHTS[row] * matrix[row]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_rows_get_their_cells_value_and_gradients_go_both_ways():
+    environments = group_by_environment(make(ids=np.where(IDS == 3, -1, IDS)))
+    cells = tf.constant(np.arange(8.0).reshape([4, 2]), tf.float32)
+    rows = tf.constant(np.stack([VALUES, -VALUES], axis=1), tf.float32)
+    factors = tf.constant(np.arange(14.0).reshape([7, 2]), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([cells, rows])
+        taken = environments.of_rows(cells)
+        value = tf.reduce_sum(taken * factors)
+        value += tf.reduce_sum(environments.sum(rows) * cells)
+    own = (WEIGHTS > 0) & (IDS != 3)
+    expected = np.where(own[:, None], cells.numpy()[IDS], 0.0)
+    np.testing.assert_allclose(taken, expected)
+    in_cells, in_rows = tape.gradient(value, [cells, rows])
+    by_cell = np.zeros((4, 2))
+    for row in np.flatnonzero(own):
+        by_cell[IDS[row]] += factors.numpy()[row] + WEIGHTS[row] * rows.numpy()[row]
+    np.testing.assert_allclose(in_cells, by_cell, rtol=1e-6)
+    np.testing.assert_allclose(in_rows, WEIGHTS[:, None] * expected, rtol=1e-6)
+
+
 def test_groups_replace_environments_where_given():
     groups = np.array([0, 1, 0, 1, 0, 1, 0])
     environments = group_by_environment(

@@ -1,0 +1,163 @@
+"""Equal moments in every environment: means, covariances, higher central moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from trainer_module.methods import checked
+from trainer_module.penalties.batch import (
+    EnvironmentBatch,
+    Environments,
+    all_rows,
+    group_by_environment,
+    outputs_of,
+)
+from trainer_module.penalties.covariances import MOST_ENTRIES, means_and_covariances
+from trainer_module.penalties.many_covariances import covariance_spread
+from trainer_module.penalties.spread import (
+    pool,
+    pooled_mean,
+    shares,
+    spread,
+)
+
+
+@checked
+def moment_matching(
+    batch: EnvironmentBatch,
+    *,
+    orders: Sequence[int] = (1, 2),
+    on: str = "logits",
+    reference: str = "pairs",
+    conditional: bool = False,
+) -> tf.Tensor:
+    """Squared differences of the outputs' moments, column by column.
+
+    With c_1 the mean and c_m = E (x - c_1)^m the central moment of order m,
+    V = sum_m mean_(e, f) mean_d (c_m(e)_d - c_m(f)_d)^2 over the pairs of environments
+    present in the batch, or mean_e mean_d (c_m(e)_d - c_m(pool)_d)^2, where the pool is
+    the mixture of their rows. Zellinger et al. sum the distances themselves; their
+    squares are smooth where moments agree.
+
+    Args:
+      batch: logits [B, K] or representations [B, D], environment ids [B], and labels if
+        conditional.
+      orders: which moments: 1 the mean, 2 the variance, and so on. Each counts once.
+      on: "logits" or "representations".
+      reference: differences between all "pairs" of environments, or of each to the
+        "pooled" batch. Both take one pass over the rows.
+      conditional: match within each class of the label, and average over the classes.
+
+    Returns:
+      Scalar float32 >= 0; 0 where all environments have the same moments.
+
+    Raises:
+      ValueError: the batch has no representations, or a regression is to be conditional
+        on its label.
+
+    References:
+      Zellinger et al. 2017, Central Moment Discrepancy (CMD) for Domain-Invariant
+      Representation Learning, definition 2.
+    """
+    environments = group_by_environment(batch, conditional)
+    outputs = outputs_of(batch, on)
+    of_pool = None
+    if reference == "pooled":
+        of_pool = _moments(pool(environments), outputs, orders)
+    distance = spread(environments, _moments(environments, outputs, orders), of_pool)
+    return distance / outputs.shape[1]
+
+
+def _moments(
+    environments: Environments, outputs: tf.Tensor, orders: Sequence[int]
+) -> tf.Tensor:
+    """The moments of each cell, side by side: [C * E, len(orders) * D].
+
+    Two passes, the second around the mean: sums of raw powers would cancel.
+    """
+    means = environments.mean(outputs)
+    moments = [means] if 1 in orders else []
+    centered = outputs - environments.of_rows(means)
+    power, powers = centered, []
+    for order in range(2, max(orders) + 1):
+        power = power * centered
+        if order in orders:
+            powers.append(power)
+    if powers:
+        moments.append(environments.mean(tf.concat(powers, axis=1)))
+    return tf.concat(moments, axis=1)
+
+
+@checked
+def coral(
+    batch: EnvironmentBatch,
+    *,
+    on: str = "representations",
+    reference: str = "pairs",
+    conditional: bool = False,
+) -> tf.Tensor:
+    """Squared differences of the means and of the covariances.
+
+    V = mean_(e, f) (|m_e - m_f|^2 / D + ||C_e - C_f||_F^2 / D^2) over the pairs of
+    environments present in the batch, or the same of each to the pool, the mixture of
+    their rows. Sun and Saenko have the covariances alone, by 1 / (4 D^2); Gulrajani and
+    Lopez-Paz add the means and take the mean over entries, as here. Covariances divide
+    by the weight of the environment, so a row of weight 2 is two rows.
+
+    Few environments have their covariances side by side: [E, D, D] numbers. Where that
+    is more than `covariances.MOST_ENTRIES` the squares come from products of rows, and
+    memory no longer grows with the environments; the value is then a difference of
+    sums, exact to about 1e-6 ||C||_F^2 / D^2.
+
+    Args:
+      batch: logits [B, K] or representations [B, D], environment ids [B], and labels if
+        conditional.
+      on: "representations" or "logits".
+      reference: differences between all "pairs" of environments, or of each to the
+        "pooled" batch.
+      conditional: match within each class of the label, and average over the classes.
+
+    Returns:
+      Scalar float32 >= 0; 0 where all environments have the same means and covariances.
+
+    Raises:
+      ValueError: the batch has no representations, or a regression is to be conditional
+        on its label.
+
+    References:
+      Sun and Saenko 2016, Deep CORAL: Correlation Alignment for Deep Domain Adaptation,
+      eq. 1. Gulrajani and Lopez-Paz 2021, In Search of Lost Domain Generalization.
+    """
+    batch = all_rows(batch)
+    environments = group_by_environment(batch, conditional)
+    outputs = outputs_of(batch, on)
+    width = outputs.shape[1]
+    if environments.cells * width**2 > MOST_ENTRIES:
+        means = environments.mean(outputs)
+        of_covariances = covariance_spread(environments, outputs, means, reference)
+        pooled = pooled_mean(environments, means) if reference == "pooled" else None
+    else:
+        means, each = means_and_covariances(environments, outputs)
+        pooled = of_pool = None
+        if reference == "pooled":
+            pooled = pooled_mean(environments, means)
+            of_pool = _pooled_covariance(environments, each, means, pooled)
+        of_covariances = spread(environments, each, of_pool)
+    return spread(environments, means, pooled) / width + of_covariances / width**2
+
+
+def _pooled_covariance(
+    environments: Environments,
+    each: tf.Tensor,
+    means: tf.Tensor,
+    mean_of_pool: tf.Tensor,
+) -> tf.Tensor:
+    """Covariance of each class's pool [C, D, D]: within environments, and between."""
+    size, width = environments.size, means.shape[1]
+    parts = tf.reshape(shares(environments), [-1, size])
+    within = tf.matmul(parts[:, None], tf.reshape(each, [-1, size, width**2]))
+    offsets = tf.reshape(means, [-1, size, width]) - mean_of_pool[:, None]
+    between = tf.matmul(offsets * parts[:, :, None], offsets, transpose_a=True)
+    return tf.reshape(within, [-1, width, width]) + between
