@@ -23,6 +23,7 @@ from pipeline.config_types import (
     Section,
     as_tuple,
     crosses,
+    nearest,
     problem,
     short,
 )
@@ -110,11 +111,19 @@ class PipelineConfig(Section):
         training = self.data.training
         if training is None:
             return self
-        if len(training) < 2 and self.train.has_penalty:
+        if len(training) < 2 and self.train.compares:
             raise problem(
                 ["data", "environments"],
                 f"has one training environment ({training[0]}), and {self.method_label}"
                 " compares at least two; add one, hold fewer out, or train with erm",
+            )
+        importance = self.train.importance
+        targets = ["pooled", *training]
+        if importance is not None and importance.target not in targets:
+            raise problem(
+                ["train", "importance", "target"],
+                f"is {short(importance.target)}, which is no training environment"
+                f"{nearest(importance.target, targets)}",
             )
         if self.train.batch_size < len(training):
             raise problem(

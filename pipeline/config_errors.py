@@ -153,13 +153,20 @@ def _without_tags(loc: tuple[str | int, ...]) -> Path:
 
 
 def _in_document(loc: Path, data: Any) -> tuple[Path, Any]:
-    """The part of a path that the data has, and what is there."""
-    for i, part in enumerate(loc):
+    """The part of a path that the data has, and what is there.
+
+    Where the YAML has one item in place of a list of one, its index is left out.
+    """
+    path: Path = ()
+    for part in loc:
+        if part == 0 and isinstance(data, dict) and 0 not in data:
+            continue
         is_item = isinstance(data, list) and isinstance(part, int) and part < len(data)
         if not is_item and not (isinstance(data, dict) and part in data):
-            return loc[:i], data
+            break
         data = data[part]
-    return loc, data
+        path = (*path, part)
+    return path, data
 
 
 def _line(path: Path, document: Document) -> int:

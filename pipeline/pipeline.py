@@ -100,7 +100,10 @@ def custom_config(config: PipelineConfig) -> dict[str, Any]:
         "schedule": {
             "kind": train.penalty.schedule,
             "anneal_steps": train.anneal_steps,
+            "initial_weight": train.penalty.initial_weight,
+            "reset_optimizer": train.penalty.reset_optimizer,
         },
+        "importance": train.importance and train.importance.model_dump(mode="json"),
         "steps": train.steps,
         "batch_size": train.batch_size,
         "learning_rate": train.learning_rate,

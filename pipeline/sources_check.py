@@ -234,7 +234,7 @@ def _check_environment_names(config: PipelineConfig, names: tuple[str, ...]) -> 
                 f" not hold; {f'did you mean {near[0]!r}?' if near else listed}"
             )
     training = [name for name in names if name not in config.data.held_out]
-    least = 2 if config.train.has_penalty else 1
+    least = 2 if config.train.compares else 1
     if len(training) < least:
         raise ConfigError(
             f"{config.place('data', 'environments')} leaves {len(training)} training"

@@ -59,12 +59,30 @@ class MethodTerm(Section):
 class Penalty(Section):
     """How much the penalty counts, and from which step on.
 
-    `anneal_steps` is a quarter of `steps` where not given.
+    `anneal_steps` is a quarter of `steps` where not given; `initial_weight` is what the
+    schedule starts from, by default min(weight, 1) for `step` and 0 for the two ramps.
     """
 
     weight: float = Field(default=1.0, ge=0)
     anneal_steps: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    schedule: Literal["step", "constant", "linear"] = "step"
+    schedule: Literal["step", "constant", "linear", "cosine"] = "step"
+    initial_weight: Annotated[float, Field(ge=0)] | None = None
+    reset_optimizer: bool = False
+
+
+class Importance(Section):
+    """Weights of the rows that undo a covariate shift between environments.
+
+    A classifier tells the environments apart by their features; the ratio of
+    densities that follows from it weighs the rows, so that every environment looks
+    like `target`: one of them, or all of them pooled.
+    """
+
+    target: str = "pooled"
+    clip: float = Field(default=10.0, ge=1)
+    hidden: tuple[Count, ...] = ()
+    steps: Count = 500
+    l2: float = Field(default=1e-4, ge=0)
 
 
 class Model(Section):
@@ -84,6 +102,7 @@ class TrainingSettings(Section):
     """What `train` holds and `train.methods` may change for one method."""
 
     penalty: Penalty = Penalty()
+    importance: Importance | None = None
     options: Options = {}
     steps: Count = 2000
     batch_size: Count = 1024
@@ -157,8 +176,13 @@ class Train(TrainingSettings):
 
     @property
     def has_penalty(self) -> bool:
-        """Whether a method needs two training environments to differ."""
+        """Whether there is a penalty at all, whose weight has a schedule."""
         return any(METHODS[term.name].kind != "baseline" for term in self.method)
+
+    @property
+    def compares(self) -> bool:
+        """Whether a method needs two training environments to differ."""
+        return any(METHODS[term.name].compares for term in self.method)
 
     @property
     def terms(self) -> list[dict[str, Any]]:
@@ -175,11 +199,15 @@ class Train(TrainingSettings):
 
 def _check_options(path: list[str | int], name: str, options: Options) -> None:
     legal = METHODS[name].options
-    for key in options:
+    for key, value in options.items():
         if key not in legal:
             raise problem(
                 [*path, key],
                 f"is no option of {name}{nearest(key, legal)}"
                 if legal
                 else f"is no option of {name}, which has none; remove it",
+            )
+        if not legal[key].accepts(value):
+            raise problem(
+                [*path, key], f"is {short(value)}; expected {legal[key].legal}"
             )

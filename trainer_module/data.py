@@ -132,6 +132,7 @@ class Split:
 
         Each environment is shuffled by itself and starts over, newly shuffled, when it
         is used up; environments of different sizes so take different numbers of steps.
+        A batch that holds every row of every environment is not shuffled.
         In memory the shuffle is over all rows, else over `SHUFFLE_ROWS` at a time.
 
         Args:
@@ -148,6 +149,9 @@ class Split:
                     "check its source, or take it out of data.environments"
                 )
         share = batch_size // len(self.environments)
+        whole = self.memory is not None and (self.counts == share).all()
+        if whole and len(self.memory[0]) == self.counts.sum():
+            return tf.data.Dataset.from_tensors(self.memory).repeat()  # full batches
         make = self._streamed if self.memory is None else self._shuffled
         with tf.device("CPU"):
             parts = [make(i, share, seed) for i in range(len(self.environments))]

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from trainer_module import penalties, schedules
-from trainer_module.data import Layout, Rows, Split
+from trainer_module import objectives, penalties, schedules
+from trainer_module.data import Rows, Split
 from trainer_module.history import History, Record, Recorder
 from trainer_module.keras3 import keras
 from trainer_module.model import call_model
+from trainer_module.optimizers import Restart, make_optimizer
+from trainer_module.reweighting import Reweighting, fit_reweighting
 from trainer_module.settings import TrainSettings
 
 EVALUATIONS = 5
@@ -49,48 +51,73 @@ class StepResult:
 
 
 class Trainer:
-    """A model with its optimizer and penalties, and the functions that run them."""
+    """A model with its optimizer and objectives, and the functions that run them.
+
+    Attributes:
+      model: the network.
+      optimizer: of the network's variables and the objectives'.
+      objectives: one for each method of the sum.
+    """
 
     def __init__(
         self,
         model: keras.Model,
-        layout: Layout,
+        train: Split,
         settings: TrainSettings,
         strategy: tf.distribute.Strategy | None = None,
+        reweighting: Reweighting | None = None,
     ) -> None:
-        """Makes the optimizer and the penalties.
+        """Makes the optimizer and the objectives.
 
         Args:
           model: takes features by name; see model.py. Made under the strategy's scope.
-          layout: how batches are packed.
+          train: the training split.
           settings: everything else.
           strategy: where to run; the current one by default.
+          reweighting: of the rows, against covariate shift; or None.
 
         Raises:
-          ValueError: unknown optimizer, penalty, option or schedule.
+          ValueError: unknown optimizer, method, option or schedule, or a method that
+            needs what the model doesn't give.
         """
         self.model = model
-        self._layout = layout
+        self._split = train
+        self._layout = train.layout
         self._settings = settings
         self._strategy = strategy or tf.distribute.get_strategy()
+        self._reweighting = reweighting
         self._size = len(settings.columns.environments)
-        self._penalties = [
-            penalties.get(method.name, **method.options) for method in settings.methods
-        ]
-        self._schedule = schedules.get(settings.schedule, settings.anneal_steps)
+        self._schedule = schedules.get(
+            settings.schedule, settings.anneal_steps, settings.initial_weight
+        )
         with self._strategy.scope():
-            self._optimizer = make_optimizer(settings)
-            self._optimizer.build(model.trainable_variables)
+            self.objectives = [
+                objectives.get(method.name, **method.options)
+                for method in settings.methods
+            ]
+            shapes = self._shapes()
+            for objective in self.objectives:
+                objective.build(shapes)
+            self._variables = list(model.trainable_variables)
+            for objective in self.objectives:
+                self._variables += objective.trainable_variables
+            self.optimizer = make_optimizer(settings)
+            self.optimizer.build(self._variables)
         self._run_steps = tf.function(self._steps)
         self._score = tf.function(
             self._score_batch, autograph=False, reduce_retracing=True
         )
 
-    def train(self, train: Split, evaluation: Split | None, recorder: Recorder) -> None:
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """Everything that changes in training: model, optimizer, objectives."""
+        return tf.train.Checkpoint(
+            model=self.model, optimizer=self.optimizer, objectives=self.objectives
+        )
+
+    def train(self, evaluation: Split | None, recorder: Recorder) -> None:
         """Runs all steps.
 
         Args:
-          train: the training split.
           evaluation: the eval split, scored `EVALUATIONS` times, or None.
           recorder: gets the records.
 
@@ -100,11 +127,14 @@ class Trainer:
             environment and its largest logit.
         """
         settings = self._settings
-        batches = train.balanced(settings.batch_size, settings.seed)
+        batches = self._split.balanced(settings.batch_size, settings.seed)
         iterator = iter(self._strategy.experimental_distribute_dataset(batches))
+        restart = Restart(self.optimizer) if settings.reset_optimizer else None
         done = evaluated = 0
         while done < settings.steps:
-            count = min(settings.log_every, settings.steps - done)
+            if restart is not None and done == settings.anneal_steps:
+                restart()
+            count = self._until_record(done)
             total, last, ran = self._run_steps(
                 iterator, tf.constant(done, tf.int64), tf.constant(count, tf.int64)
             )
@@ -118,6 +148,14 @@ class Trainer:
                 evaluated = done * EVALUATIONS // settings.steps
                 recorder.evaluation(done, self.risks(evaluation).tolist())
                 _LOG.info("Step %d of %d", done, settings.steps)
+
+    def _until_record(self, done: int) -> int:
+        """Steps until the next record, or until the optimizer starts anew."""
+        settings = self._settings
+        ends = [done + settings.log_every - done % settings.log_every, settings.steps]
+        if settings.reset_optimizer and done < settings.anneal_steps:
+            ends.append(settings.anneal_steps)
+        return min(ends) - done
 
     def risks(self, split: Split) -> np.ndarray:
         """Risk of each environment on a whole split, [E]; NaN without rows."""
@@ -153,23 +191,28 @@ class Trainer:
     def _step(self, step: tf.Tensor, floats: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """One step on one replica; the packed result."""
         rows = self._layout.unpack(floats, ids)
+        methods = self._settings.methods
         with tf.GradientTape() as tape:
             logits, representations = call_model(self.model, rows.features, True)
+            decay = tf.add_n(self.model.losses) if self.model.losses else tf.zeros([])
             batch = self._batch(rows, logits, representations)
+            if self._reweighting is not None:
+                batch = self._reweighting.weigh(rows.features, batch)
             environments = penalties.group_by_environment(batch)
             risk = environments.mean(penalties.per_example_loss(batch))
-            values = [penalty(batch) for penalty in self._penalties]
-            weights = [
-                self._schedule(step, method.weight) for method in self._settings.methods
-            ]
-            fit = environments.average(risk)
-            if self.model.losses:
-                fit += tf.add_n(self.model.losses)
-            loss = schedules.total_loss(fit, values, weights)
+            seen = objectives.Step(batch, rows.features, self._forward, step)
+            values = [objective(seen) for objective in self.objectives]
+            weights = [self._schedule(step, method.weight) for method in methods]
+            loss = schedules.total_loss(
+                environments.average(risk),
+                decay,
+                values,
+                weights,
+                [objective.replaces_risk for objective in self.objectives],
+            )
             # Each replica sees all risks: its gradient is one of several to be summed.
             scaled = loss / self._strategy.num_replicas_in_sync
-        variables = self.model.trainable_variables
-        self._optimizer.apply(tape.gradient(scaled, variables), variables)
+        self.optimizer.apply(tape.gradient(scaled, self._variables), self._variables)
         largest = tf.math.unsorted_segment_max(
             tf.reduce_max(tf.abs(tf.cast(logits, tf.float32)), axis=-1),
             rows.environment_ids,
@@ -179,6 +222,30 @@ class Trainer:
         penalty = tf.add_n([w * v for w, v in zip(weights, values, strict=True)])
         penalty = tf.where(weight > 0, tf.math.divide_no_nan(penalty, weight), 0.0)
         return StepResult(risk, largest, penalty, weight, loss).pack()
+
+    def _forward(
+        self, features: Mapping[str, tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        return call_model(self.model, features, training)
+
+    def _shapes(self) -> objectives.Shapes:
+        """What objectives may know before training; from a row of zeros."""
+        zeros = (
+            tf.zeros([1, sum(width for _, width in self._layout.floats)]),
+            tf.zeros([1, len(self._layout.ids)], tf.int32),
+        )
+        rows = self._layout.unpack(*zeros)
+        _, representations = call_model(self.model, rows.features, False)
+        return objectives.Shapes(
+            num_environments=self._size,
+            representations=None
+            if representations is None
+            else int(representations.shape[-1]),
+            outputs=self._settings.outputs,
+            task=self._settings.task,
+            seed=self._settings.seed,
+            environment_weights=tuple(float(count) for count in self._split.counts),
+        )
 
     def _merge(self, results: Any) -> tf.Tensor:
         """The replicas' results as one: means, and the largest of the logits."""
@@ -225,24 +292,6 @@ class Trainer:
         )
 
 
-def make_optimizer(settings: TrainSettings) -> keras.optimizers.Optimizer:
-    """Makes the optimizer that the settings name.
-
-    Raises:
-      ValueError: Keras knows no such optimizer.
-    """
-    config = {"learning_rate": settings.learning_rate}
-    try:
-        return keras.optimizers.get(
-            {"class_name": settings.optimizer, "config": config}
-        )
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"train.optimizer is {settings.optimizer!r}, which Keras doesn't know; try "
-            "adam, adamw or sgd"
-        ) from error
-
-
 def fit(
     model: keras.Model,
     splits: Sequence[Split],
@@ -267,9 +316,10 @@ def fit(
     device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     history = History(method=settings.method, device=device)
     recorder = Recorder(history, settings.columns.environments, folder)
-    trainer = Trainer(model, splits[0].layout, settings)
+    reweighting = fit_reweighting(splits[0], settings)
+    trainer = Trainer(model, splits[0], settings, reweighting=reweighting)
     try:
-        trainer.train(splits[0], splits[1] if len(splits) > 1 else None, recorder)
+        trainer.train(splits[1] if len(splits) > 1 else None, recorder)
     finally:
         recorder.close()
         if folder:

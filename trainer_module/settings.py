@@ -91,6 +91,34 @@ class ModelSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class ImportanceSettings:
+    """Weights of the rows that undo a covariate shift between environments.
+
+    Attributes:
+      target: the environment whose features all others are weighted to look like, or
+        "pooled" for all of them alike.
+      clip: weights lie in [1 / clip, clip] before they are scaled to a mean of 1.
+      hidden: units of each hidden layer of the classifier; none for a linear one.
+      steps: training steps of the classifier.
+      l2: factor of its squared weights.
+    """
+
+    target: str = "pooled"
+    clip: float = 10.0
+    hidden: tuple[int, ...] = ()
+    steps: int = 500
+    l2: float = 1e-4
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> ImportanceSettings | None:
+        """Reads the key `importance`; None for no weights."""
+        if config is None:
+            return None
+        _refuse_unknown("importance", config, cls)
+        return cls(**{k: tuple(v) if k == "hidden" else v for k, v in config.items()})
+
+
+@dataclasses.dataclass(frozen=True)
 class Columns:
     """What is no feature, and what it means.
 
@@ -137,8 +165,11 @@ class TrainSettings:
       task: "binary", "multiclass" or "regression".
       columns: label, weight, environment, exclusions.
       methods: the penalties to sum.
-      schedule: "step", "constant" or "linear".
+      schedule: "step", "constant", "linear" or "cosine".
       anneal_steps: steps until the full weight.
+      initial_weight: where the schedule starts, or None for its default.
+      reset_optimizer: forget the optimizer's moments at `anneal_steps`.
+      importance: weights of the rows against covariate shift, or None.
       steps: training steps.
       batch_size: rows of a batch, shared equally by the environments.
       learning_rate: of the optimizer.
@@ -154,6 +185,9 @@ class TrainSettings:
     methods: tuple[MethodSettings, ...]
     schedule: str = "step"
     anneal_steps: int = 0
+    initial_weight: float | None = None
+    reset_optimizer: bool = False
+    importance: ImportanceSettings | None = None
     steps: int = 2000
     batch_size: int = 1024
     learning_rate: float = 0.001
@@ -192,6 +226,9 @@ class TrainSettings:
             methods=tuple(_method(entry) for entry in methods),
             schedule=schedule.get("kind") or "step",
             anneal_steps=int(schedule.get("anneal_steps") or 0),
+            initial_weight=schedule.get("initial_weight"),
+            reset_optimizer=bool(schedule.get("reset_optimizer")),
+            importance=ImportanceSettings.from_config(config.get("importance")),
             model=ModelSettings.from_config(config.get("model")),
             **plain,
         )
@@ -207,6 +244,12 @@ class TrainSettings:
         for key in ("steps", "batch_size", "log_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}; expected at least 1")
+        known = ("pooled", *self.columns.environments)
+        if self.importance is not None and self.importance.target not in known:
+            raise ValueError(
+                f"importance.target is {self.importance.target!r}; expected one of "
+                f"{', '.join(known)}"
+            )
         if self.batch_size < len(self.columns.environments):
             raise ValueError(
                 f"batch_size is {self.batch_size}, but there are "

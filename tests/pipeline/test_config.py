@@ -9,7 +9,6 @@ import yaml
 
 from pipeline.config_io import MAX_BYTES, load_config
 from pipeline.errors import ConfigError
-from trainer_module.methods import METHODS, MethodInfo
 
 
 def refused(project, **arguments):
@@ -146,9 +145,8 @@ class TestMethodArgument:
         config = load_config(str(project.config), method="irm_v1")
         assert config.method_label == "irm_v1"
 
-    def test_drops_the_options_of_the_other_method(self, project, monkeypatch):
-        info = MethodInfo(kind="penalty", summary="", options={"order": 1})
-        monkeypatch.setitem(METHODS, "v_rex", info)
+    def test_drops_the_options_of_the_other_method(self, project):
+        project.replace("method: v_rex", "method: wasserstein")
         project.replace("  steps: 2000", "  options: {order: 2}\n  steps: 2000")
         assert load_config(str(project.config)).train.terms[0]["options"] == {
             "order": 2

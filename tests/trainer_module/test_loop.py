@@ -13,7 +13,10 @@ from trainer_module.data import Layout, Split
 from trainer_module.features import Feature
 from trainer_module.history import History, Recorder
 from trainer_module.keras3 import keras
+from trainer_module.methods import METHODS
 from trainer_module.model import make_model
+from trainer_module.penalties import EnvironmentBatch
+from trainer_module.reweighting import as_matrix, fit_reweighting
 from trainer_module.settings import TrainSettings
 
 FEATURES = (Feature("numeric_shape"), Feature("numeric_colour"))
@@ -238,9 +241,133 @@ def test_it_runs_under_a_mirrored_strategy(train):
         model = make_model(FEATURES, settings.model)
     split = make_split(*train)
     history = History("erm", "CPU")
-    trainer = loop.Trainer(model, split.layout, settings, strategy)
-    trainer.train(split, None, Recorder(history, split.environments, None))
+    trainer = loop.Trainer(model, split, settings, strategy)
+    trainer.train(None, Recorder(history, split.environments, None))
     assert history.steps == [3]
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_trains_and_leaves_the_plain_model(train, name):
+    methods = [{"name": name, "weight": 1.0}]
+    options = {"steps": 4, "log_every": 4, "batch_size": 64}
+    model, history = run(make_split(*train), methods=methods, **options)
+    assert np.isfinite(history.loss + history.penalty).all()
+    assert len(model.get_weights()) == 4  # two layers; no adversary, no weights of it
+
+
+@pytest.mark.parametrize("name", ["eqrm", "group_dro", "mm_rex"])
+def test_what_replaces_the_risk_is_all_that_is_minimised(train, name):
+    methods = [{"name": name, "weight": 1.0}]
+    schedule = {"kind": "constant"}
+    _, history = run(
+        make_split(*train), methods=methods, schedule=schedule, steps=1, log_every=1
+    )
+    assert history.loss[0] == pytest.approx(history.penalty[0], rel=1e-6)
+
+
+def test_group_dro_lowers_the_worst_risk_at_the_cost_of_the_others(train):
+    methods = [{"name": "group_dro", "options": {"step_size": 0.5}}]
+    _, erm = run(make_split(*train), steps=200)
+    _, dro = run(make_split(*train), steps=200, methods=methods)
+    assert dro.risk["second"][-1] < erm.risk["second"][-1] - 0.002
+    assert dro.risk["first"][-1] > erm.risk["first"][-1] + 0.002
+
+
+def test_the_optimizer_starts_anew_at_the_jump(train):
+    """As five steps, and five more with another optimizer and the other weight."""
+    methods = [{"name": "v_rex", "weight": 50.0}]
+    schedule = {"kind": "step", "anneal_steps": 5}
+    options = {"methods": methods, "steps": 10, "log_every": 10}
+    reset, history = run(
+        make_split(*train), schedule={**schedule, "reset_optimizer": True}, **options
+    )
+    kept, _ = run(make_split(*train), schedule=schedule, **options)
+    assert history.steps == [5, 10]
+
+    split = make_split(*train)
+    keras.utils.set_random_seed(0)
+    model = make_model(FEATURES, TrainSettings.from_config(CONFIG).model)
+    for weight in (1.0, 50.0):
+        half = [{"name": "v_rex", "weight": weight}]
+        settings = TrainSettings.from_config(
+            CONFIG | {"methods": half, "schedule": {"kind": "constant"}, "steps": 5}
+        )
+        trainer = loop.Trainer(model, split, settings)
+        trainer.train(None, Recorder(History("v_rex", "CPU"), split.environments, None))
+    for ours, expected in zip(reset.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    difference = np.abs(kept.get_weights()[0] - reset.get_weights()[0]).max()
+    assert difference > 1e-3
+
+
+def test_a_checkpoint_holds_model_optimizer_and_objectives(train, tmp_path):
+    methods = [{"name": "group_dro", "options": {"step_size": 1.0}}, "dann"]
+    settings = TrainSettings.from_config(CONFIG | {"methods": methods, "steps": 5})
+    split = make_split(*train)
+
+    def trainer(seed):
+        keras.utils.set_random_seed(seed)
+        return loop.Trainer(make_model(FEATURES, settings.model), split, settings)
+
+    def state(one):
+        parts = [one.model, one.optimizer, *one.objectives]
+        return [np.array(v) for part in parts for v in part.variables]
+
+    first, second = trainer(0), trainer(1)
+    recorder = Recorder(History("group_dro+dann", "CPU"), split.environments, None)
+    first.train(None, recorder)
+    changed = [
+        not np.array_equal(*pair)
+        for pair in zip(state(first), state(second), strict=True)
+    ]
+    assert all(changed[:4])
+    path = first.checkpoint().write(str(tmp_path / "state"))
+    second.checkpoint().read(path).assert_consumed()
+    for saved, read in zip(state(first), state(second), strict=True):
+        np.testing.assert_array_equal(saved, read)
+    shares = np.array(first.objectives[0].variables[0])
+    assert len(set(shares.tolist())) == 2  # the risks differ, so the weights do
+
+
+def test_importance_weights_undo_a_shift_of_the_features(train):
+    """The second environment has fewer rows of one shape; weighted, it hasn't."""
+    features, labels, ids = train
+    kept = (ids == 0) | (features[:, 0] > 0) | (np.arange(len(ids)) % 8 == 0)
+    split = make_split(features[kept], labels[kept], ids[kept])
+    settings = TrainSettings.from_config(CONFIG | {"importance": {"target": "first"}})
+    found = fit_reweighting(split, settings)
+    rows = split.layout.unpack(*split.memory)
+    batch = EnvironmentBatch(
+        logits=tf.zeros([len(rows.labels), 1]),
+        labels=rows.labels,
+        environment_ids=rows.environment_ids,
+        num_environments=2,
+        sample_weights=tf.fill([len(rows.labels)], 2.0),
+    )
+    weights = found.weigh(rows.features, batch).sample_weights.numpy()
+    shape, ids = features[kept, 0], ids[kept]
+    shares = [np.average(shape > 0, weights=weights * (ids == e)) for e in (0, 1)]
+    assert np.mean(shape[ids == 1] > 0) > 0.75
+    assert shares == pytest.approx([0.5, 0.5], abs=0.03)
+    assert weights[ids == 0].mean() == pytest.approx(2.0, rel=1e-3)
+
+
+def test_importance_weights_are_trained_with(train):
+    split = make_split(*train)
+    weighted, history = run(split, steps=3, importance={"clip": 5})
+    plain, _ = run(split, steps=3)
+    assert np.isfinite(history.loss).all()
+    assert np.abs(weighted.get_weights()[0] - plain.get_weights()[0]).max() > 1e-6
+
+
+def test_ids_become_zeros_and_a_one():
+    features = (Feature("numeric_a"), Feature("categorical_b", cardinality=3))
+    values = {
+        "numeric_a": tf.constant([[0.5], [2.0]]),
+        "categorical_b": tf.constant([[2], [0]]),
+    }
+    expected = [[0.5, 0, 0, 1], [2.0, 1, 0, 0]]
+    np.testing.assert_array_equal(as_matrix(features, values), expected)
 
 
 def test_results_survive_packing():
