@@ -149,8 +149,7 @@ class Split:
                     "check its source, or take it out of data.environments"
                 )
         share = batch_size // len(self.environments)
-        whole = self.memory is not None and (self.counts == share).all()
-        if whole and len(self.memory[0]) == self.counts.sum():
+        if self._is_whole(share):
             return tf.data.Dataset.from_tensors(self.memory).repeat()  # full batches
         make = self._streamed if self.memory is None else self._shuffled
         with tf.device("CPU"):
@@ -163,6 +162,12 @@ class Split:
                 num_parallel_calls=2,
             )
         return joined.prefetch(tf.data.AUTOTUNE)
+
+    def _is_whole(self, share: int) -> bool:
+        """Whether `share` rows of each environment are all rows there are."""
+        if self.memory is None or (self.counts != share).any():
+            return False
+        return len(self.memory[0]) == self.counts.sum()
 
     def _shuffled(self, index: int, share: int, seed: int) -> tf.data.Dataset:
         """Row numbers of one environment, `share` at a time, shuffled every epoch."""

@@ -115,7 +115,10 @@ class ImportanceSettings:
         if config is None:
             return None
         _refuse_unknown("importance", config, cls)
-        return cls(**{k: tuple(v) if k == "hidden" else v for k, v in config.items()})
+        values: dict[str, Any] = dict(config)
+        if "hidden" in values:
+            values["hidden"] = tuple(values["hidden"])
+        return cls(**values)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -105,6 +105,11 @@ def test_the_seed_decides_the_batches():
     assert (first != other).any()
 
 
+def test_a_batch_of_all_rows_holds_each_once():
+    rows, _ = drawn(numbers([2, 2, 2]), batches=3)
+    assert (np.sort(rows, axis=1) == np.arange(6)).all()
+
+
 def test_rows_of_no_environment_are_never_drawn():
     split = numbers([4, 4, 4])
     floats, ids = split.memory

@@ -292,16 +292,22 @@ def outputs_of(batch: EnvironmentBatch, on: str) -> tf.Tensor:
       [B, K] logits or [B, D] representations, float32.
 
     Raises:
-      ValueError: representations are asked for, and the batch has none.
+      ValueError: representations are asked for, and the batch has none; or the outputs
+        are no matrix of a known width.
     """
-    if on == "logits":
-        return tf.cast(batch.logits, tf.float32)
-    if batch.representations is None:
+    outputs = batch.logits if on == "logits" else batch.representations
+    if outputs is None:
         raise ValueError(
             "The penalty is on representations, but the batch has none: let the model "
             "return (logits, representations), or choose on='logits'"
         )
-    return tf.cast(batch.representations, tf.float32)
+    outputs = tf.cast(outputs, tf.float32)
+    if outputs.shape.rank != 2 or outputs.shape[1] is None:
+        raise ValueError(
+            f"The {on} have the shape {outputs.shape}; expected [batch, width] with a "
+            "known width: flatten them in the model"
+        )
+    return outputs
 
 
 def class_ids(batch: EnvironmentBatch) -> tuple[tf.Tensor, int]:

@@ -55,14 +55,14 @@ def caus_irl(
       seed: of the proportions, together with the batch.
 
     Returns:
-      Scalar float32 >= 0; 0 where all environments are equal, or but one is present.
+      Scalar float32 >= 0; 0 where all environments are equal, or only one is
+      present.
 
     Raises:
       ValueError: the batch has no representations.
 
     References:
-      Chevalley et al. 2022, Invariant Causal Mechanisms through Distribution Matching,
-      section 4.
+      Chevalley et al. 2022, Invariant Causal Mechanisms through Distribution Matching.
     """
     estimator = "random_features"
     if distance == "mmd":
@@ -75,12 +75,12 @@ def caus_irl(
     gap = first - second
     variances = squared_bandwidths(environments, outputs, bandwidths)
 
-    def exact() -> tf.Tensor:
+    def exact(outputs: tf.Tensor) -> tf.Tensor:
         kernel = gaussian_kernel(environments, outputs, variances)
         rows = row_shares(environments) * environments.of_rows(gap)
         return tf.maximum(tf.tensordot(rows, tf.linalg.matvec(kernel, rows), 1), 0.0)
 
-    def approximate() -> tf.Tensor:
+    def approximate(outputs: tf.Tensor) -> tf.Tensor:
         means = mean_features(environments, outputs, variances, RANDOM_FEATURES, seed)
         return tf.reduce_sum(tf.square(tf.linalg.matvec(means, gap, transpose_a=True)))
 

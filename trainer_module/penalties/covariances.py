@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -18,7 +18,7 @@ from trainer_module.penalties.spread import row_shares
 
 MOST_ENTRIES = 2**24  # of all covariances together: 64 MiB
 
-Size = int | tf.Tensor
+Size: TypeAlias = int | Any  # a tensor where only the run knows it
 Gradient = Callable[..., tf.Tensor]
 
 

@@ -141,13 +141,33 @@ def choose(batch: EnvironmentBatch, estimator: str) -> tuple[EnvironmentBatch, s
 def by_estimator(
     estimator: str,
     rows: tf.Tensor,
-    exact: Callable[[], tf.Tensor],
-    approximate: Callable[[], tf.Tensor],
+    exact: Callable[[tf.Tensor], tf.Tensor],
+    approximate: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """The one value or the other; for "auto" the number of rows decides."""
-    if estimator == "auto":
-        return tf.cond(tf.shape(rows)[0] <= EXACT_UP_TO, exact, approximate)
-    return exact() if estimator == "exact" else approximate()
+    """The one function of the rows or the other; for "auto" their number decides."""
+    if estimator != "auto":
+        return exact(rows) if estimator == "exact" else approximate(rows)
+
+    def with_slopes(
+        function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            value = function(rows)
+        return value, tape.gradient(value, rows)
+
+    # Each branch takes its own gradient: TensorFlow logs a warning where it is to take
+    # that of branches which have nothing in common.
+    @tf.custom_gradient
+    def either(rows: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        value, slopes = tf.cond(
+            tf.shape(rows)[0] <= EXACT_UP_TO,
+            lambda: with_slopes(exact, rows),
+            lambda: with_slopes(approximate, rows),
+        )
+        return value, lambda upstream: upstream * slopes
+
+    return either(rows)
 
 
 def squared_bandwidths(

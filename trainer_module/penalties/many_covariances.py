@@ -12,6 +12,7 @@ from trainer_module.penalties.batch import Environments
 from trainer_module.penalties.covariances import (
     Gradient,
     Layout,
+    Size,
     larger,
     lay_out,
     means_and_covariances,
@@ -118,7 +119,7 @@ def _sum_of_squares(
 
 
 def _products_in_tiles(
-    layout: Layout, rows: tf.Tensor, factors: tf.Tensor, tile: int
+    layout: Layout, rows: tf.Tensor, factors: tf.Tensor, tile: Size
 ) -> tf.Tensor:
     """Sum of f_i (x_i . x_j)^2 over rows of the same cell, if it has a tile's at most.
 
@@ -150,9 +151,8 @@ def _products_in_tiles(
         products = tf.where(same, tf.matmul(taken, windows, transpose_b=True), 0.0)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            slopes = (
-                tf.matmul(products, windows) * (4.0 * upstream * factors)[..., None]
-            )
+            slopes = tf.matmul(products, windows)
+            slopes *= (4.0 * upstream * factors)[:, :, None]
             return tf.gather(tf.reshape(slopes, [-1, rows.shape[1]]), rank)
 
         return tf.reduce_sum(

@@ -47,7 +47,7 @@ def moment_matching(
       orders: which moments: 1 the mean, 2 the variance, and so on. Each counts once.
       on: "logits" or "representations".
       reference: differences between all "pairs" of environments, or of each to the
-        "pooled" batch. Both take one pass over the rows.
+        "pooled" batch. Neither takes a loop over pairs.
       conditional: match within each class of the label, and average over the classes.
 
     Returns:
@@ -59,7 +59,7 @@ def moment_matching(
 
     References:
       Zellinger et al. 2017, Central Moment Discrepancy (CMD) for Domain-Invariant
-      Representation Learning, definition 2.
+      Representation Learning.
     """
     environments = group_by_environment(batch, conditional)
     outputs = outputs_of(batch, on)

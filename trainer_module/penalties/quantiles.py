@@ -13,10 +13,19 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from trainer_module.penalties.batch import Environments
+from trainer_module.penalties.sorting import (
+    is_first,
+    lexicographic_order,
+    put_columns,
+    running_sum,
+    sums_before,
+    take_columns,
+    unsorted,
+    zero_where,
+)
 from trainer_module.penalties.spread import pool, row_shares
 
 FUNCTIONS_AT_ONCE = 1024  # distribution functions in memory, B numbers each
-BLOCK = 64  # numbers that a matrix product sums up
 
 
 def line_transport(
@@ -85,7 +94,7 @@ def _slopes_1(values: tf.Tensor, environments: Environments, pooled: bool) -> tf
     """
     size = environments.size
     classes = _classes(environments)
-    order = _lexicographic_order(classes, values)
+    order = lexicographic_order(classes, values)
     columns = [
         tf.gather(tf.maximum(environments.ids, 0) % size, order),
         tf.gather(row_shares(environments), order),
@@ -98,7 +107,7 @@ def _slopes_1(values: tf.Tensor, environments: Environments, pooled: bool) -> tf
         return _sorted_slopes_1(*columns, classes=classes, environments=environments)
 
     at_once = max(1, FUNCTIONS_AT_ONCE // size)
-    return _unsorted(_in_parts(slopes_of, columns, at_once), order, tf.size(classes))
+    return unsorted(_in_parts(slopes_of, columns, at_once), order, tf.size(classes))
 
 
 def _sorted_slopes_1(
@@ -131,7 +140,7 @@ def _sorted_slopes_1(
     count = tf.gather(tf.reduce_sum(present, axis=1), classes)
     first = tf.concat([[True], classes[1:] != classes[:-1]], axis=0)
     cells = ids == tf.range(size)[:, None, None]
-    functions = _running_sum(tf.where(cells, shares, 0.0))
+    functions = running_sum(tf.where(cells, shares, 0.0))
     if environments.classes > 1:
         # The sum has run on from class to class, 1 for each that has the environment.
         before = tf.gather(tf.cumsum(present, exclusive=True), classes)
@@ -139,15 +148,15 @@ def _sorted_slopes_1(
     places = tf.reshape(tf.range(tf.size(ids)), tf.shape(ids)) + ids * tf.size(ids)
     flat = tf.reshape(functions, [-1])
     upper = tf.gather(flat, places)
-    lower = _but(first, tf.gather(flat, tf.maximum(places - 1, 0)))
+    lower = zero_where(first, tf.gather(flat, tf.maximum(places - 1, 0)))
     if pool_shares is None:
         clipped = _clipped(functions, lower, upper)
         return 2.0 * clipped - (count + 1.0) * (upper - lower)
-    pooled = _running_sum(pool_shares)
+    pooled = running_sum(pool_shares)
     if environments.classes > 1:
         there = tf.cast(tf.reduce_any(present > 0, axis=1), tf.float32)
         pooled -= tf.gather(tf.cumsum(there, exclusive=True), classes)
-    earlier = _but(first, tf.roll(pooled, 1, axis=1))
+    earlier = zero_where(first, tf.roll(pooled, 1, axis=1))
     clipped = _clipped(functions, earlier, pooled)
     own = tf.abs(lower - earlier) - tf.abs(upper - earlier)
     return 2.0 * clipped - count * (pooled - earlier) + own
@@ -181,9 +190,10 @@ def _slopes_2(values: tf.Tensor, environments: Environments, pooled: bool) -> tf
     cells, shares = classes * slots + own, row_shares(environments)
     if pooled:
         cells = tf.concat([cells, classes * slots + size], axis=0)
+        cells = tf.minimum(cells, environments.classes * slots)  # rows of no cell
         shares = tf.concat([shares, row_shares(pool(environments))], axis=0)
         values = tf.concat([values, values], axis=1)
-    order = _lexicographic_order(cells, values)
+    order = lexicographic_order(cells, values)
     values = tf.cast(tf.gather(values, order, batch_dims=1), tf.float64)
     # Rows of equal weights have the same levels on every line.
     shares = tf.gather(shares, order if environments.weighted else order[:1])
@@ -199,7 +209,7 @@ def _slopes_2(values: tf.Tensor, environments: Environments, pooled: bool) -> tf
         count = tf.where(in_pool, count, tf.ones_like(count))
     others = tf.where(in_pool, parts[0], parts[1]) if pooled else parts[0]
     slopes = tf.cast(2.0 * (count * shares * values - others), tf.float32)
-    return _unsorted(slopes, order % rows, rows)
+    return unsorted(slopes, order % rows, rows)
 
 
 def _integrals(
@@ -223,111 +233,26 @@ def _integrals(
     Returns:
       [S, P, R] float64.
     """
-    classes, several = cells // slots, environments.classes > 1
-    first, new_class = _changes(cells), _changes(classes)
-    levels = tf.cumsum(shares, axis=1)
-    levels = tf.cast(levels - _before(levels[:1], cells), tf.float32)
-    order = _lexicographic_order(classes, levels)
-    levels = tf.cast(_take(levels[None], order), tf.float64)
-    widths = levels - _but(new_class, tf.roll(levels, 1, axis=2))
+    classes, many = cells // slots, environments.classes
+    first, new_class = is_first(cells), is_first(classes)
+    levels = running_sum(shares)
+    levels -= sums_before(levels[:1], cells, cells, many * slots)
+    levels = tf.cast(levels, tf.float32)
+    order = lexicographic_order(classes, levels)
+    levels = tf.cast(take_columns(levels[None], order), tf.float64)
+    widths = levels - zero_where(new_class, tf.roll(levels, 1, axis=2))
     # At a row's upper level the function of its cell steps to the next row's place,
     # past the last row to 0. So the sum is what the steps yet to come take away.
     last = tf.concat([first[1:], [True]], axis=0)
-    steps = _but(last, tf.roll(values, -1, axis=1)) - values
-    steps = _take(_but(~sides[:, None], steps), order)
-    heights = -tf.cumsum(steps, axis=2, reverse=True)
-    if several:
-        heights -= _after(heights, classes)
-    areas = tf.cumsum(heights * widths, axis=2)
-    if several:
-        areas -= _before(areas, classes)
-    areas = _put(areas, order)
-    return areas - _but(first, tf.roll(areas, 1, axis=2))
-
-
-def _lexicographic_order(groups: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Sorts by group [R] and then by value [P, R] float32; indices [P, R] int32."""
-    bits = tf.bitcast(values, tf.int32)
-    # Among negative floats the bits grow with the magnitude.
-    bits = tf.where(bits < 0, tf.bitwise.bitwise_xor(bits, 2**31 - 1), bits)
-    keys = tf.cast(groups, tf.int64) * 2**32 + tf.cast(bits, tf.int64)
-    return tf.argsort(keys, axis=-1)
-
-
-def _unsorted(values: tf.Tensor, order: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Adds values [P, R] up at their places [P, R] in rows of a size: [P, size]."""
-    lines = tf.shape(values)[0]
-    places = order + size * tf.range(lines)[:, None]
-    sums = tf.math.unsorted_segment_sum(
-        tf.reshape(values, [-1]), tf.reshape(places, [-1]), lines * size
-    )
-    return tf.reshape(sums, [lines, size])
-
-
-def _take(values: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-    """Columns of values [S, P, R] in an order [P, R], or [1, R] for all lines."""
-    if order.shape[0] == 1:
-        return tf.gather(values, order[0], axis=2)
-    order = tf.broadcast_to(order, tf.shape(values))
-    return tf.gather(values, order, batch_dims=2)
-
-
-def _put(values: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-    """Undoes `_take`."""
-    if order.shape[0] == 1:
-        return tf.gather(values, tf.math.invert_permutation(order[0]), axis=2)
-    shape = tf.shape(values)
-    order = tf.reshape(tf.broadcast_to(order, shape), [-1, shape[2]])
-    return tf.reshape(
-        _unsorted(tf.reshape(values, [-1, shape[2]]), order, shape[2]), shape
-    )
-
-
-def _but(where: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """The values, but 0 where it says."""
-    return tf.where(where, tf.zeros([], values.dtype), values)
-
-
-def _changes(ids: tf.Tensor) -> tf.Tensor:
-    """Whether a row of sorted ids [R] is the first of its id."""
-    return tf.concat([[True], ids[1:] != ids[:-1]], axis=0)
-
-
-def _before(running: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """What sums [..., R] had come to before the first row of each sorted id [R]."""
-    runs = tf.cumsum(tf.cast(_changes(ids), tf.int32)) - 1
-    size = tf.size(ids)
-    starts = tf.math.unsorted_segment_min(tf.range(size), runs, size)
-    starts = tf.gather(starts, runs)
-    sums = tf.gather(running, tf.maximum(starts - 1, 0), axis=-1)
-    return _but(starts == 0, sums)
-
-
-def _after(running: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """What sums [..., R] from the end come to past the last row of each sorted id."""
-    axis = running.shape.rank - 1
-    return tf.reverse(
-        _before(tf.reverse(running, [axis]), tf.reverse(ids, [0])), [axis]
-    )
-
-
-def _running_sum(values: tf.Tensor) -> tf.Tensor:
-    """Sums from the start along the last axis [..., R]."""
-    if any(d.device_type != "CPU" for d in tf.config.list_logical_devices()):
-        # An accelerator's matrix products round to fewer digits.
-        return tf.cumsum(values, axis=-1)
-    # In matrix products, several times as fast on a CPU.
-    size, lines = tf.shape(values)[-1], tf.reduce_prod(tf.shape(values)[:-1])
-    blocks = -(-size // BLOCK)
-    padded = tf.pad(
-        tf.reshape(values, [lines, size]), [[0, 0], [0, blocks * BLOCK - size]]
-    )
-    triangle = tf.linalg.band_part(tf.ones([BLOCK, BLOCK]), 0, -1)
-    sums = tf.matmul(tf.reshape(padded, [-1, BLOCK]), triangle)
-    sums = tf.reshape(sums, [lines, blocks, BLOCK])
-    sums += tf.cumsum(sums[:, :, -1], axis=1, exclusive=True)[:, :, None]
-    sums = tf.reshape(sums, [lines, blocks * BLOCK])[:, :size]
-    return tf.reshape(sums, tf.shape(values))
+    steps = zero_where(last, tf.roll(values, -1, axis=1)) - values
+    steps = take_columns(zero_where(~sides[:, None], steps), order)
+    sums = running_sum(steps)
+    heights = sums - steps - sums_before(sums, classes, classes + 1, many)
+    areas = running_sum(heights * widths)
+    if many > 1:
+        areas -= sums_before(areas, classes, classes, many)
+    areas = put_columns(areas, order)
+    return areas - zero_where(first, tf.roll(areas, 1, axis=2))
 
 
 def _in_parts(

@@ -1,21 +1,19 @@
-"""Sinkhorn divergences between environments: optimal transport with entropy."""
+"""Sinkhorn's algorithm: transport with entropy, of many pairs of point sets at once.
+
+It stays in logarithms: nothing overflows or vanishes, however small epsilon is.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from trainer_module.penalties.batch import Environments
-from trainer_module.penalties.spread import shares
-
-FEWEST_POINTS = 2  # a cell, whatever `max_points` is
-# Over-relaxation: each update goes further by this part of itself, which takes several
-# times fewer iterations. The dual objective still grows with every update, whatever its
-# size, as x + OVERSHOOT min(x, MOST_GAIN) >= exp(OVERSHOOT min(x, MOST_GAIN)) - exp(-x).
+# Over-relaxation: every update goes further by this part of itself, and several times
+# fewer are needed. The dual objective still never falls, however large an update x is:
+# x + OVERSHOOT y - exp(OVERSHOOT y) + exp(-x) >= 0 for y = min(x, MOST_GAIN).
 OVERSHOOT = 0.6
 MOST_GAIN = 1.8
 
@@ -31,160 +29,57 @@ class Sinkhorn:
       epsilon: the weight of the entropy, in units of the cost.
       iterations: how often both potentials are updated, at most.
       tolerance: stop where no potential changes by more; None for all iterations.
-      max_points: no more costs than between so many points, each with each.
     """
 
     order: int
     epsilon: float
     iterations: int
     tolerance: float | None
-    max_points: int
 
 
-def sinkhorn_divergence(
-    outputs: tf.Tensor, environments: Environments, pooled: bool, settings: Sinkhorn
-) -> tf.Tensor:
-    """Debiased transport cost between environments, or from them to their pool.
+def distances(left: tf.Tensor, right: tf.Tensor, order: int) -> tf.Tensor:
+    """Costs of transport between points: |x - y|, or its square.
 
-    S(a, b) = max(0, V(a, b) - (V(a, a) + V(b, b)) / 2), where V(a, b) = <P, C> is the
-    cost of the plan that minimises <P, C> + epsilon KL(P | a b^T).
+    |x|^2 + |y|^2 - 2 x y cancels for points that are close: it is taken in float64.
 
     Args:
-      outputs: [B, D] float32, finite.
-      environments: the cells, with the rows of every replica.
-      pooled: to the pooled distribution of each class; else between pairs.
-      settings: how V is computed.
+      left: [C, N, M, D] float32.
+      right: [C, N, K, D] float32.
+      order: 1 for the distance, 2 for its square.
 
     Returns:
-      Scalar float32 >= 0: averaged over pairs or environments within each class, then
-      over the classes that are present.
+      [C, N, M, K] float32 >= 0.
     """
-    size = environments.size
-    # Blocks of costs between the points of two cells; a pool has all cells' points.
-    blocks = size * (2 * size + 1) if pooled else size * (size + 1) // 2
-    most = math.isqrt(settings.max_points**2 // (environments.classes * blocks))
-    points, masses = _points(outputs, environments, max(most, FEWEST_POINTS))
-    to = _to_pool if pooled else _between_pairs
-    distances, there = to(points, masses, environments, settings)
-    sums = tf.reduce_sum(tf.where(there, distances, 0.0), axis=1)
-    means = sums / tf.maximum(tf.reduce_sum(tf.cast(there, tf.float32), axis=1), 1.0)
-    by_class = tf.reshape(environments.present, [-1, size])
-    classes = tf.reduce_sum(tf.reduce_max(by_class, axis=1))
-    return tf.reduce_sum(means) / tf.maximum(classes, 1.0)
-
-
-def _between_pairs(
-    points: tf.Tensor, masses: tf.Tensor, environments: Environments, settings: Sinkhorn
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Divergences of all pairs of a class [C, pairs], and which pairs are present."""
-    size = environments.size
-    present = tf.reshape(environments.present > 0, [-1, size])
-    # A plan that has not converged hangs on which side is first: not on names, then.
-    centers = tf.reduce_sum(masses[..., None] * points, axis=[2, 3])
-    order = tf.argsort(centers, axis=1)
-    points, masses, present = (
-        tf.gather(values, order, batch_dims=1) for values in (points, masses, present)
-    )
-    left, right = np.triu_indices(size, k=1)
-    # Each environment with itself, then the pairs.
-    left, right = np.append(np.arange(size), left), np.append(np.arange(size), right)
-    distances = _distances(
-        tf.gather(points, left, axis=1), tf.gather(points, right, axis=1), settings
-    )
-    costs = plan_costs(
-        distances,
-        tf.gather(masses, left, axis=1),
-        tf.gather(masses, right, axis=1),
-        settings,
-    )
-    own, between = costs[:, :size], costs[:, size:]
-    left, right = left[size:], right[size:]
-    own = (tf.gather(own, left, axis=1) + tf.gather(own, right, axis=1)) / 2.0
-    there = tf.gather(present, left, axis=1) & tf.gather(present, right, axis=1)
-    return tf.nn.relu(between - own), there
-
-
-def _to_pool(
-    points: tf.Tensor, masses: tf.Tensor, environments: Environments, settings: Sinkhorn
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Divergences to the pool of a class [C, E], and which environments are present."""
-    classes, size, width = environments.classes, environments.size, points.shape[-1]
-    present = tf.reshape(environments.present > 0, [classes, size])
-    there = tf.reduce_any(present, axis=1)[:, None, None]
-    parts = tf.reshape(shares(environments), [classes, size, 1])
-    # The pool of an absent class is what stands in for its first environment.
-    parts = tf.where(there, parts, tf.one_hot(0, size)[:, None])
-    pool = tf.reshape(points, [classes, 1, -1, width])
-    pool_masses = tf.reshape(masses * parts, [classes, 1, -1])
-    within = _distances(pool, pool, settings)
-    between = tf.reshape(within, [classes, size, -1, pool.shape[2]])
-    own = plan_costs(_distances(points, points, settings), masses, masses, settings)
-    pools = plan_costs(within, pool_masses, pool_masses, settings)
-    to_pool = plan_costs(
-        between, masses, tf.repeat(pool_masses, size, axis=1), settings
-    )
-    return tf.nn.relu(to_pool - (own + pools) / 2.0), present
-
-
-def _points(
-    outputs: tf.Tensor, environments: Environments, most: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rows of each cell, and their weights, which sum to 1.
-
-    Of a cell with more rows than are asked for, those are taken whose digits hash
-    lowest: as if at random, but whatever the order of the rows.
-
-    Args:
-      outputs: [B, D] float32.
-      environments: the cells.
-      most: how many rows of a cell, M; fewer if the batch is known to have fewer.
-
-    Returns:
-      Points [C, E, M, D] and masses [C, E, M]. Places that are left over have mass 0;
-      an absent cell has one point at 0, so that transport to it is defined.
-    """
-    ids, cells, weights = environments.ids, environments.cells, environments.weights
-    most = min(most, outputs.shape[0] or most)
-    digits = tf.concat([tf.cast(outputs, tf.float32), weights[:, None]], axis=1)
-    keys = tf.cast(tf.where(ids >= 0, ids, cells), tf.int64) * 2**32
-    order = tf.argsort(keys + tf.cast(_hash(digits), tf.int64))
-    counts = tf.math.unsorted_segment_sum(tf.ones_like(ids), ids, cells)
-    starts = tf.cumsum(counts, exclusive=True)
-    filled = tf.range(most) < counts[:, None]
-    places = tf.where(filled, starts[:, None] + tf.range(most), 0)
-    sources = tf.gather(order, places)
-    points = tf.where(filled[:, :, None], _rows(outputs, sources), 0.0)
-    masses = tf.where(filled, tf.gather(weights, sources), 0.0)
-    stand_in = tf.one_hot(tf.zeros_like(counts), most)
-    masses = tf.where(counts[:, None] > 0, masses, stand_in)
-    masses /= tf.reduce_sum(masses, axis=1, keepdims=True)
-    shape = [environments.classes, environments.size, most]
-    return tf.reshape(points, [*shape, outputs.shape[1]]), tf.reshape(masses, shape)
-
-
-def _rows(values: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    """Rows of values [B, D] at sources [N, M], with a dense gradient: [N, M, D]."""
 
     @tf.custom_gradient
-    def rows(values: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
-        size = tf.shape(values)[0]
-        return tf.gather(
-            values, sources
-        ), lambda upstream: tf.math.unsorted_segment_sum(upstream, sources, size)
+    def costs(
+        left: tf.Tensor, right: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        x, y = tf.cast(left, tf.float64), tf.cast(right, tf.float64)
+        lengths = (
+            tf.reduce_sum(x * x, -1)[..., None] + tf.reduce_sum(y * y, -1)[:, :, None]
+        )
+        squares = lengths - 2.0 * tf.matmul(x, y, transpose_b=True)
+        # What is left of equal points by rounding.
+        squares = tf.where(squares > 1e-13 * lengths, squares, tf.zeros_like(squares))
+        powers = squares if order == 2 else tf.sqrt(squares)
+        powers = tf.cast(powers, tf.float32)
 
-    return rows(values)
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            if order == 2:
+                slopes = 2.0 * upstream
+            else:
+                slopes = tf.math.divide_no_nan(upstream, powers)
+            by_row = tf.reduce_sum(slopes, axis=3)[..., None]
+            by_column = tf.reduce_sum(slopes, axis=2)[..., None]
+            return (
+                by_row * left - tf.matmul(slopes, right),
+                by_column * right - tf.matmul(slopes, left, transpose_a=True),
+            )
 
+        return powers, gradient
 
-def _hash(rows: tf.Tensor) -> tf.Tensor:
-    """A number for the digits of each row: [B, D] float32 to [B] int32."""
-    random = np.random.default_rng(0)
-    odd = 2 * random.integers(-(2**30), 2**30, size=rows.shape[1], dtype=np.int32) + 1
-    # Overflow is meant: these are remainders of 2^32.
-    mixed = tf.reduce_sum(tf.bitcast(rows, tf.int32) * odd, axis=1)
-    for _ in range(2):
-        mixed = tf.bitwise.bitwise_xor(mixed, tf.bitwise.right_shift(mixed, 15))
-        mixed *= 0x2C1B3C6D
-    return mixed
+    return costs(left, right)
 
 
 def plan_costs(
@@ -192,9 +87,9 @@ def plan_costs(
 ) -> tf.Tensor:
     """Costs <P, C> of entropic plans P between weighted points.
 
-    The plan is a_i b_j exp(f_i + g_j - C_ij / epsilon), and by turns f and g are made
-    such that it has the masses a and b. Of the gradient, which takes in how the plan
-    changes with the costs, see `_cost_gradient`.
+    The plan is P_ij = a_i b_j exp(f_i + g_j - C_ij / epsilon), and f and g are by turns
+    made such that its rows sum to a and its columns to b. The gradient takes in how the
+    plan changes with the costs; see `_cost_gradient`.
 
     Args:
       costs: [C, N, M, K] float32, C for each of N problems.
@@ -204,8 +99,11 @@ def plan_costs(
 
     Returns:
       [C, N] float32.
-    """
 
+    References:
+      Thibault et al. 2021, Overrelaxed Sinkhorn-Knopp Algorithm for Regularized Optimal
+      Transport.
+    """
     epsilon, tolerance = settings.epsilon, settings.tolerance
     scaled_tolerance = None if tolerance is None else tolerance / epsilon
 
@@ -267,10 +165,10 @@ def _cost_gradient(
 ) -> tf.Tensor:
     """Gradient of <P, C> in C, where P is the plan of C: [C, N, M, K].
 
-    A change of C changes P by P (df_i + dg_j - dC_ij / epsilon), whose rows and columns
-    sum to 0. So <dP, C> = <dP, C - a_i - b_j>, and if a and b are such that the rows and
-    columns of P (C - a - b) sum to 0, df and dg drop out: what is left is
-    P (1 - (C - a - b) / epsilon), and no step of the iteration is differentiated.
+    A change of C changes P by dP = P (df_i + dg_j - dC_ij / epsilon), whose rows and
+    columns sum to 0: <dP, C> = <dP, R> for every R_ij = C_ij - s_i - t_j. With s and t
+    such that the rows and columns of P R sum to 0, df and dg drop out. What is left is
+    the gradient P (1 - R / epsilon): no step of the iteration is differentiated.
     """
     flipped = tf.linalg.matrix_transpose(plan)
     by_row = tf.math.divide_no_nan(plan, tf.reduce_sum(plan, 3, keepdims=True))
@@ -302,14 +200,14 @@ def _repeated(
     iterations: int,
     tolerance: float | None,
 ) -> tf.Tensor:
-    """Makes two potentials of each other by turns, from 0, and goes too far each time.
+    """Makes two potentials of each other by turns, each time going beyond what is due.
 
     Args:
       of_right: makes the left one.
       of_left: makes the right one.
       like_left: of the left one's shape.
       like_right: of the right one's shape.
-      most_gain: how much growth of a potential counts in going too far.
+      most_gain: how much of a potential's growth counts for going beyond.
       iterations: how often, at most.
       tolerance: the largest change of the right one that counts as none; None for all
         iterations.
@@ -344,40 +242,3 @@ def _log_sum_exp(values: tf.Tensor) -> tf.Tensor:
     most = tf.reduce_max(values, axis=-1, keepdims=True)
     sums = tf.reduce_sum(tf.exp(values - most), axis=-1)
     return tf.math.log(sums) + most[..., 0]
-
-
-def _distances(left: tf.Tensor, right: tf.Tensor, settings: Sinkhorn) -> tf.Tensor:
-    """Costs |x - y|, or its square, of points [C, N, M, D] and [C, N, K, D].
-
-    |x|^2 + |y|^2 - 2 x y cancels for points that are close: it is taken in float64.
-    """
-
-    @tf.custom_gradient
-    def distances(
-        left: tf.Tensor, right: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-        x, y = tf.cast(left, tf.float64), tf.cast(right, tf.float64)
-        lengths = (
-            tf.reduce_sum(x * x, -1)[..., None] + tf.reduce_sum(y * y, -1)[:, :, None]
-        )
-        squares = lengths - 2.0 * tf.matmul(x, y, transpose_b=True)
-        # What is left of equal points by rounding.
-        squares = tf.where(squares > 1e-13 * lengths, squares, tf.zeros_like(squares))
-        costs = squares if settings.order == 2 else tf.sqrt(squares)
-        costs = tf.cast(costs, tf.float32)
-
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            if settings.order == 2:
-                slopes = 2.0 * upstream
-            else:
-                slopes = tf.math.divide_no_nan(upstream, costs)
-            by_row = tf.reduce_sum(slopes, axis=3)[..., None]
-            by_column = tf.reduce_sum(slopes, axis=2)[..., None]
-            return (
-                by_row * left - tf.matmul(slopes, right),
-                by_column * right - tf.matmul(slopes, left, transpose_a=True),
-            )
-
-        return costs, gradient
-
-    return distances(left, right)

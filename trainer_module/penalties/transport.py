@@ -14,8 +14,9 @@ from trainer_module.penalties.batch import (
     group_by_environment,
     outputs_of,
 )
+from trainer_module.penalties.divergences import sinkhorn_divergence
 from trainer_module.penalties.quantiles import line_transport
-from trainer_module.penalties.sinkhorn import Sinkhorn, sinkhorn_divergence
+from trainer_module.penalties.sinkhorn import Sinkhorn
 
 
 @checked
@@ -95,8 +96,8 @@ def wasserstein(
         )
     width, pooled = outputs.shape[1], reference == "pooled"
     if solver == "sinkhorn":
-        settings = Sinkhorn(order, epsilon, iterations, tolerance, max_points)
-        return sinkhorn_divergence(outputs, environments, pooled, settings)
+        settings = Sinkhorn(order, epsilon, iterations, tolerance)
+        return sinkhorn_divergence(outputs, environments, pooled, max_points, settings)
     if solver == "exact_1d":
         if width != 1:
             raise ValueError(
