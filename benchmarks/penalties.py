@@ -154,16 +154,23 @@ def make_step(objective, sizes, environments, xla):
     def forward(features, training):
         return call_model(model, features, training)
 
+    example = {"dense_x": tf.zeros([1, sizes.features])}
+    reusable = objectives.modes_agree(forward, example)
+
     @tf.function(jit_compile=xla, autograph=False)
     def step(features, labels, ids):
         features = {"dense_x": features}
         number = tf.cast(optimizer.iterations.value, tf.int64)
         with tf.GradientTape() as tape:
-            logits, representations = forward(features, True)
+            logits, representations, pullback = objectives.clean_pass(forward, features)
             batch = penalties.EnvironmentBatch(
                 logits, labels, ids, environments, representations=representations
             )
-            loss = objective(objectives.Step(batch, features, forward, number))
+            loss = objective(
+                objectives.Step(
+                    batch, features, forward, number, pullback if reusable else None
+                )
+            )
             if not objective.replaces_risk:
                 groups = penalties.group_by_environment(batch)
                 risks = groups.mean(penalties.per_example_loss(batch))

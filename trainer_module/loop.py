@@ -95,7 +95,9 @@ class Trainer:
                 objectives.get(method.name, **method.options)
                 for method in settings.methods
             ]
-            shapes = self._shapes()
+            rows = self._row_of_zeros()
+            shapes = self._shapes(rows)
+            self._modes_agree = objectives.modes_agree(self._forward, rows.features)
             for objective in self.objectives:
                 objective.build(shapes)
             self._variables = list(model.trainable_variables)
@@ -193,14 +195,22 @@ class Trainer:
         rows = self._layout.unpack(floats, ids)
         methods = self._settings.methods
         with tf.GradientTape() as tape:
-            logits, representations = call_model(self.model, rows.features, True)
+            logits, representations, pullback = objectives.clean_pass(
+                self._forward, rows.features
+            )
             decay = tf.add_n(self.model.losses) if self.model.losses else tf.zeros([])
             batch = self._batch(rows, logits, representations)
             if self._reweighting is not None:
                 batch = self._reweighting.weigh(rows.features, batch)
             environments = penalties.group_by_environment(batch)
             risk = environments.mean(penalties.per_example_loss(batch))
-            seen = objectives.Step(batch, rows.features, self._forward, step)
+            seen = objectives.Step(
+                batch,
+                rows.features,
+                self._forward,
+                step,
+                pullback if self._modes_agree else None,
+            )
             values = [objective(seen) for objective in self.objectives]
             weights = [self._schedule(step, method.weight) for method in methods]
             loss = schedules.total_loss(
@@ -228,13 +238,14 @@ class Trainer:
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         return call_model(self.model, features, training)
 
-    def _shapes(self) -> objectives.Shapes:
-        """What objectives may know before training; from a row of zeros."""
-        zeros = (
+    def _row_of_zeros(self) -> Rows:
+        return self._layout.unpack(
             tf.zeros([1, sum(width for _, width in self._layout.floats)]),
             tf.zeros([1, len(self._layout.ids)], tf.int32),
         )
-        rows = self._layout.unpack(*zeros)
+
+    def _shapes(self, rows: Rows) -> objectives.Shapes:
+        """What objectives may know before training; from a row of zeros."""
         _, representations = call_model(self.model, rows.features, False)
         return objectives.Shapes(
             num_environments=self._size,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from trainer_module.keras3 import keras
 from trainer_module.settings import TrainSettings
 
@@ -43,7 +41,7 @@ class Restart:
         """
         rate: Any = optimizer.learning_rate
         self._variables = [v for v in optimizer.variables if v is not rate]
-        self._values = [np.array(variable) for variable in self._variables]
+        self._values = [variable.numpy() for variable in self._variables]
 
     def __call__(self) -> None:
         """Assigns what was remembered."""

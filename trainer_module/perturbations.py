@@ -139,10 +139,28 @@ class Perturbation:
                     f"{option.legal}"
                 )
 
+    @property
+    def starts_clean(self) -> bool:
+        """Whether the first gradient is that at the clean features."""
+        return self.kind != "gaussian" and not self.random_start
+
     def __call__(
-        self, features: Features, loss: Loss | None = None, seed: int | tf.Tensor = 0
+        self,
+        features: Features,
+        loss: Loss | None = None,
+        seed: int | tf.Tensor = 0,
+        first_gradient: Mapping[str, tf.Tensor | None] | None = None,
     ) -> Any:
-        """Moves features; arguments, result and errors are those of `perturb_data`."""
+        """Moves features.
+
+        Args:
+          features: as in `perturb_data`, whose result and errors are the same.
+          loss: as in `perturb_data`.
+          seed: as in `perturb_data`.
+          first_gradient: of the loss at the clean features, by name, if it is known
+            and the perturbation starts there; None for a feature that has no part in
+            the loss.
+        """
         if self.kind != "gaussian" and loss is None:
             raise ValueError(
                 f"{self.kind} follows the gradient of a loss, but none was given: pass "
@@ -150,7 +168,8 @@ class Perturbation:
             )
         if isinstance(features, Mapping):
             tensors = {n: tf.convert_to_tensor(f) for n, f in features.items()}
-            return self._move(_Moving(tensors, self._names(tensors), loss), seed)
+            names = self._names(tensors)
+            return self._move(_Moving(tensors, names, loss, first_gradient), seed)
         if self.frozen or self.movable is not None:
             raise ValueError(
                 "frozen and movable name features, but the features are one tensor: "
@@ -211,19 +230,23 @@ class Perturbation:
         if size is None:
             size = self.epsilon * (1.0 if self.kind == "fgsm" else 2.5 / steps)
 
-        def step(moved: tf.Tensor) -> tf.Tensor:
-            return moved + size * ball.ascent(moving.gradient(moved))
+        def step(moved: tf.Tensor, gradient: tf.Tensor | None = None) -> tf.Tensor:
+            if gradient is None:
+                gradient = moving.gradient(moved)
+            return moved + size * ball.ascent(gradient)
 
+        first = step(start, None if self.random_start else moving.known_gradient())
         if steps == 1 and not self.random_start and size <= self.epsilon:
-            return ball.clip(step(start))  # cannot leave the ball
+            return ball.clip(first)  # cannot leave the ball
+        moved = ball.project(first)
         if steps <= _UNROLL_UP_TO:  # as fast as a loop; a loop is traced once
-            for _ in range(steps):
-                start = ball.project(step(start))
-            return start
+            for _ in range(steps - 1):
+                moved = ball.project(step(moved))
+            return moved
         return tf.while_loop(
             lambda count, _: count < steps,
             lambda count, moved: (count + 1, ball.project(step(moved))),
-            (tf.constant(0), start),
+            (tf.constant(1), moved),
         )[1]
 
 
@@ -235,11 +258,13 @@ class _Moving:
       features: all of them, by name.
       names: of those that move.
       loss: from all features to losses, or None.
+      clean_gradient: of the losses at these features, by name, or None.
     """
 
     features: Mapping[str, tf.Tensor]
     names: Sequence[str]
     loss: Loss | None
+    clean_gradient: Mapping[str, tf.Tensor | None] | None = None
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -251,9 +276,29 @@ class _Moving:
 
     def join(self) -> tf.Tensor:
         """The clean values, [B, M], in float32 if they are of a shorter kind."""
-        parts = [self.features[name] for name in self.names]
+        return self._wide([self.features[name] for name in self.names])
+
+    def known_gradient(self) -> tf.Tensor | None:
+        """The gradient at the clean values, [B, M], where it is known."""
+        if self.clean_gradient is None:
+            return None
+        found = [self.clean_gradient[name] for name in self.names]
+        if all(part is None for part in found):
+            raise self._no_dependence()
+        zeros = [tf.zeros_like(self.features[name]) for name in self.names]
+        return self._wide(
+            [z if f is None else f for z, f in zip(zeros, found, strict=True)]
+        )
+
+    def _wide(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
         wide = tf.float64 if any(p.dtype == tf.float64 for p in parts) else tf.float32
         return _concat([tf.cast(part, wide) for part in parts])
+
+    def _no_dependence(self) -> ValueError:
+        return ValueError(
+            "The loss does not depend on the features that may move: "
+            f"{', '.join(self.names)}"
+        )
 
     def part(self, matrix: tf.Tensor) -> dict[str, tf.Tensor]:
         """All features, those that move taken from a matrix [B, M]."""
@@ -294,10 +339,7 @@ class _Moving:
             )
         gradient = tape.gradient(losses, matrix)
         if gradient is None:
-            raise ValueError(
-                "The loss does not depend on the features that may move: "
-                f"{', '.join(self.names)}"
-            )
+            raise self._no_dependence()
         return gradient
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from trainer_module.methods import METHODS, check_options
 from trainer_module.objectives.adversarial import Adversarial
 from trainer_module.objectives.base import Objective, PenaltyObjective, Shapes, Step
+from trainer_module.objectives.clean import clean_pass, modes_agree
 from trainer_module.objectives.dann import Cdann, Dann
 from trainer_module.objectives.group_dro import GroupDro
 
@@ -31,7 +32,9 @@ __all__ = [
     "PenaltyObjective",
     "Shapes",
     "Step",
+    "clean_pass",
     "get",
+    "modes_agree",
     "names",
 ]
 

@@ -42,8 +42,10 @@ class Adversarial(Objective):
     attack starts a little beside them even where no random start is asked for.
 
     An attack calls the model in inference mode: it draws no dropout and moves no
-    statistics. What it finds is then put through the model once, in training mode; the
-    clean outputs are those of the step. Every step and replica draws other numbers.
+    statistics. Where a model computes the same in training mode, the attack's first
+    gradient comes from the step's own forward pass. What it finds is then put through
+    the model once, in training mode; the clean outputs are those of the step. Every
+    step and replica draws other numbers.
 
     References:
       Goodfellow et al. 2015, Explaining and Harnessing Adversarial Examples. Madry et
@@ -115,15 +117,19 @@ class Adversarial(Objective):
         super().build(shapes)
         self._base_seed = (shapes.seed * _PRIME**2 + self._seed) % 2**31
 
-    def __call__(self, step: Step) -> tf.Tensor:
+    def call(self, step: Step) -> tf.Tensor:
         """The discrepancy of the batch.
 
         Raises:
           ValueError: see `perturbations.perturb_data`; or the model gives perturbed
             rows logits of another shape.
         """
-        gain = self._gain(step)
-        features = self._perturbation(step.features, gain, self._step_seed(step.number))
+        features = self._perturbation(
+            step.features,
+            self._gain(step),
+            self._step_seed(step.number),
+            self._first_gradient(step),
+        )
         logits, _ = step.forward(features, True)
         clean = step.batch.logits
         if not clean.shape.is_compatible_with(logits.shape):
@@ -155,6 +161,16 @@ class Adversarial(Objective):
             return per_example_loss(_with_logits(fixed, logits))
 
         return gain
+
+    def _first_gradient(self, step: Step) -> dict[str, tf.Tensor | None] | None:
+        """The attack's first gradient, from the clean pass of the step, or None."""
+        if step.pullback is None or not self._perturbation.starts_clean:
+            return None
+        logits = step.batch.logits
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(logits)
+            losses = per_example_loss(step.batch)
+        return step.pullback(tape.gradient(losses, logits))
 
     def _step_seed(self, number: tf.Tensor) -> tf.Tensor:
         """A seed [2] of its own for every step and replica."""

@@ -15,6 +15,7 @@ from trainer_module.penalties import EnvironmentBatch
 Forward = Callable[
     [Mapping[str, tf.Tensor], bool], "tuple[tf.Tensor, tf.Tensor | None]"
 ]
+Pullback = Callable[[tf.Tensor], "dict[str, tf.Tensor | None]"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +28,16 @@ class Step:
       forward: (features, training) -> logits [B, K], and representations [B, D] or
         None.
       number: of the step, counted from 0; scalar int64.
+      pullback: from a gradient in the clean logits to those in the features, without
+        another forward pass; None where inference mode computes something else. See
+        `clean.clean_pass`.
     """
 
     batch: EnvironmentBatch
     features: Mapping[str, tf.Tensor]
     forward: Forward
     number: tf.Tensor
+    pullback: Pullback | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Objective(tf.Module):
         check_options(method, options)
         super().__init__(name=method)
         self.replaces_risk = METHODS[method].replaces_risk
+        self._built = False
 
     def build(self, shapes: Shapes) -> None:
         """Makes the variables.
@@ -99,9 +105,23 @@ class Objective(tf.Module):
             defined for the task.
         """
         check_task(self.name, METHODS[self.name].tasks, shapes.task)
+        self._built = True
 
     def __call__(self, step: Step) -> tf.Tensor:
-        """The value of one step, to be minimised.
+        """The value of one step, by `call`.
+
+        Raises:
+          RuntimeError: it was not built.
+        """
+        if not self._built:
+            raise RuntimeError(
+                f"{type(self).__name__} was called before it was built: call "
+                "build(Shapes(...)) first, under the strategy's scope"
+            )
+        return self.call(step)
+
+    def call(self, step: Step) -> tf.Tensor:
+        """The value of one step, to be minimised; a method of one's own writes this.
 
         Called in replica context, under the tape that takes the gradient of the loss.
 
@@ -133,7 +153,7 @@ class PenaltyObjective(Objective):
         if self._info.needs_representations:
             check_representations(self.name, shapes.representations)
 
-    def __call__(self, step: Step) -> tf.Tensor:
+    def call(self, step: Step) -> tf.Tensor:
         """The penalty of the batch."""
         return self._penalty(step.batch)
 

@@ -62,7 +62,7 @@ class Dann(Objective):
             self._kernels.append(tf.Variable(kernel, name=f"kernel_{index}"))
             self._biases.append(tf.Variable(tf.zeros([columns]), name=f"bias_{index}"))
 
-    def __call__(self, step: Step) -> tf.Tensor:
+    def call(self, step: Step) -> tf.Tensor:
         """The adversary's cross-entropy; at chance it is log E.
 
         Raises:

@@ -71,7 +71,7 @@ class GroupDro(Objective):
         """The weight of each environment, [E]; they sum to 1."""
         return tf.exp(self._log_weights)
 
-    def __call__(self, step: Step) -> tf.Tensor:
+    def call(self, step: Step) -> tf.Tensor:
         """Updates the weights and returns the weighted risk.
 
         Raises:

@@ -121,6 +121,13 @@ def test_what_the_model_lacks_is_named_before_training():
             objectives.get(name, **options).build(make_shapes("regression"))
 
 
+@pytest.mark.parametrize("name", ["irm_v1", *OWN])
+def test_one_that_was_not_built_says_so(name):
+    step = make_step(Linear(), draw())
+    with pytest.raises(RuntimeError, match=r"called before it was built: call build\("):
+        objectives.get(name)(step)
+
+
 @every
 def test_the_value_is_a_float32_scalar_that_absent_rows_do_not_change(variant):
     arrays = draw()
