@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from trainer_module.methods import checked
 from trainer_module.penalties.batch import (
     EnvironmentBatch,
+    Environments,
     group_by_environment,
     outputs_of,
 )
@@ -37,10 +40,27 @@ def ib_erm(batch: EnvironmentBatch, *, on: str = "representations") -> tf.Tensor
     """
     outputs = outputs_of(batch, on)
     environments = group_by_environment(batch)
-    # The variance has no derivative in the mean.
-    means = tf.stop_gradient(environments.mean(outputs))
-    squares = tf.square(outputs - environments.of_rows(means))
-    return environments.average(environments.mean(tf.reduce_mean(squares, axis=1)))
+    squares = _squared_distances(environments, outputs) / outputs.shape[1]
+    return environments.average(environments.mean(squares))
+
+
+def _squared_distances(environments: Environments, outputs: tf.Tensor) -> tf.Tensor:
+    """Squared distance of each row from its environment's mean: [B, D] to [B].
+
+    For weighted means over the environment: their derivative in the mean is 0, so it
+    is left out of the gradient, which is written out to take one pass over the rows.
+    """
+
+    @tf.custom_gradient
+    def squares(outputs: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        centered = outputs - environments.of_rows(environments.mean(outputs))
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return centered * (2.0 * upstream)[:, None]
+
+        return tf.reduce_sum(tf.square(centered), axis=1), gradient
+
+    return squares(outputs)
 
 
 @checked
