@@ -10,9 +10,10 @@ in two colours. What sees no colour is right in at most 75 %. 501 steps; full ba
 and batches of 1,024 as a second table. A seed draws noise, environments and network.
 
 Hyperparameters stand in `SETTINGS`, those of a paper where it gives them. For what has
-none published there is one rule: everything as in the IRM paper, and its weight for
-every penalty of a sum. Which methods and options it is applied to was chosen on other
-pictures: training on the first 40,000, testing on the next 10,000, one seed of its own.
+none published there is one rule: everything as in the IRM paper, its weight for every
+penalty of a sum, and Adam starts anew when the weight rises. The rule, and that it is
+applied to moment matching with V-REx, were chosen on other pictures: training on the
+first 40,000, testing on the next 10,000, one seed of its own, some fifteen trials.
 Nothing is picked by the test figure: it is the accuracy after the last step.
 
 With --json FILE, runs that the file has already are not repeated, and each is written
@@ -56,6 +57,7 @@ class Setting:
       weight: of each penalty, after `anneal_steps` (the papers' lambda).
       hidden, l2, learning_rate, anneal_steps: as the papers call them; L2 is on every
         weight and bias.
+      reset: whether Adam starts anew when the weight rises.
       published: mean and standard deviation of the test accuracy, %, over 10 runs.
       note: where the numbers come from.
     """
@@ -66,6 +68,7 @@ class Setting:
     l2: float = 0.00110794568
     learning_rate: float = 0.0004898536566546834
     anneal_steps: int = 190
+    reset: bool = False
     published: tuple[float, float] | None = None
     note: str = "the IRM paper's, unchanged"
 
@@ -107,10 +110,12 @@ SETTINGS = {
         note="the Fishr paper's, which are the IRM paper's; its code sums over the two "
         "environments, where the paper and we take the mean",
     ),
-    "wasserstein": Setting({"wasserstein": {"conditional": True}}),
-    "coral": Setting({"coral": {"conditional": True}}),
-    "moment_matching": Setting({"moment_matching": WITHIN_CLASSES}),
-    "moment_matching+v_rex": Setting({"moment_matching": WITHIN_CLASSES, "v_rex": {}}),
+    "wasserstein": Setting({"wasserstein": {"conditional": True}}, reset=True),
+    "coral": Setting({"coral": {"conditional": True}}, reset=True),
+    "moment_matching": Setting({"moment_matching": WITHIN_CLASSES}, reset=True),
+    "moment_matching+v_rex": Setting(
+        {"moment_matching": WITHIN_CLASSES, "v_rex": {}}, reset=True
+    ),
 }
 
 
@@ -243,7 +248,11 @@ def run(
                 {"name": name, "weight": setting.weight, "options": options}
                 for name, options in setting.methods.items()
             ],
-            "schedule": {"kind": "step", "anneal_steps": setting.anneal_steps},
+            "schedule": {
+                "kind": "step",
+                "anneal_steps": setting.anneal_steps,
+                "reset_optimizer": setting.reset,
+            },
             "steps": 501,
             "batch_size": int(split.counts.sum()) if batch == "full" else batch,
             "learning_rate": setting.learning_rate,
@@ -297,7 +306,7 @@ def print_table(rows: list[dict], names: list[str], size: int | str) -> None:
             options,
             f"{setting.weight:,.0f}",
             f"{setting.hidden}, {setting.l2:.2g}, {setting.learning_rate:.2g}, "
-            f"{setting.anneal_steps}",
+            f"{setting.anneal_steps}{', Adam anew' * setting.reset}",
         ]
         print("| " + " | ".join(cells) + " |")
     print(flush=True)
@@ -320,9 +329,10 @@ def load_rows(path: pathlib.Path | None) -> list[dict]:
 
 
 def save_rows(path: pathlib.Path, rows: list[dict]) -> None:
-    """Writes every run, with the command and the date."""
+    """Writes every run, with the command (without folders) and the date."""
+    words = [word.rpartition("/")[2] for word in sys.argv[1:]]
     document = {
-        "command": " ".join(["python", "benchmarks/colored_mnist.py", *sys.argv[1:]]),
+        "command": " ".join(["python", "benchmarks/colored_mnist.py", *words]),
         "date": datetime.date.today().isoformat(),
         "tensorflow": tf.__version__,
         "runs": rows,
