@@ -27,9 +27,7 @@ from trainer_module.penalties.batch import (
     EnvironmentBatch,
     Environments,
     group_by_environment,
-    logit_gradients,
     one_hot_labels,
-    per_example_loss,
 )
 from trainer_module.penalties.bottleneck import ib_erm, ib_irm
 from trainer_module.penalties.causal import caus_irl
@@ -37,6 +35,7 @@ from trainer_module.penalties.eqrm import eqrm
 from trainer_module.penalties.erm import erm
 from trainer_module.penalties.gradients import fishr, iga
 from trainer_module.penalties.irm import irm_v1
+from trainer_module.penalties.losses import logit_gradients, per_example_loss
 from trainer_module.penalties.mmd import mmd
 from trainer_module.penalties.moments import coral, moment_matching
 from trainer_module.penalties.registry import Penalty, PenaltyInfo, get, info, names

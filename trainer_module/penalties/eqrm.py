@@ -11,8 +11,8 @@ from trainer_module.methods import checked
 from trainer_module.penalties.batch import (
     EnvironmentBatch,
     group_by_environment,
-    per_example_loss,
 )
+from trainer_module.penalties.losses import per_example_loss
 
 ROUNDS = 5  # each cuts the bracket into SECTIONS: 1e-6 of it is left
 SECTIONS = 16

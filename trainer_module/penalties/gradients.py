@@ -17,8 +17,8 @@ from trainer_module.penalties.batch import (
     EnvironmentBatch,
     Environments,
     group_by_environment,
-    logit_gradients,
 )
+from trainer_module.penalties.losses import logit_gradients
 
 PRODUCT_UP_TO = 32  # environments
 

@@ -8,8 +8,8 @@ from trainer_module.methods import checked
 from trainer_module.penalties.batch import (
     EnvironmentBatch,
     group_by_environment,
-    logit_gradients,
 )
+from trainer_module.penalties.losses import logit_gradients
 
 
 @checked

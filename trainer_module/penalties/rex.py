@@ -8,8 +8,8 @@ from trainer_module.methods import checked
 from trainer_module.penalties.batch import (
     EnvironmentBatch,
     group_by_environment,
-    per_example_loss,
 )
+from trainer_module.penalties.losses import per_example_loss
 
 
 @checked
