@@ -113,6 +113,8 @@ class Dann(Objective):
 class Cdann(Dann):
     """As `Dann`, but the adversary sees the label too, one-hot.
 
+    V = mean_e mean_{i in e} -log D(h_i, y_i)_e over the environments present.
+
     What the label alone says about the environment then needs no hiding: the
     representation becomes invariant within each class, not over all.
 

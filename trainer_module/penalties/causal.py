@@ -38,10 +38,11 @@ def caus_irl(
 ) -> tf.Tensor:
     """Distance between two random mixtures of the environments.
 
-    For each environment e a proportion p_e in (0, 1) is drawn; a row of weight w counts
-    with w p_e in the first mixture and with w (1 - p_e) in the second. V is their
-    squared MMD (see `mmd`; exact up to 512 rows, 512 random features above) or their
-    CORAL distance (see `coral`). The paper's authors cut each environment's rows at a
+    For each environment e a proportion p_e in (0, 1) is drawn. With P the distribution
+    of the rows under the weights w_i p_e(i), Q that under w_i (1 - p_e(i)),
+
+    V = MMD^2(P, Q) (see `mmd`; exact up to 512 rows, 512 random features above), or
+    their CORAL distance |m_P - m_Q|^2 / D + ||C_P - C_Q||_F^2 / D^2. The paper's authors cut each environment's rows at a
     random place, so that halves of one environment differ by chance; here rows are
     weighted, and V is 0 where all environments are equal.
 

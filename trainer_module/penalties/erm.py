@@ -12,6 +12,8 @@ from trainer_module.penalties.batch import EnvironmentBatch
 def erm(batch: EnvironmentBatch) -> tf.Tensor:
     """No penalty: training minimises the mean of the environments' risks.
 
+    V = 0.
+
     Args:
       batch: read by nobody.
 

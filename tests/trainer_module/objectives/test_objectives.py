@@ -265,6 +265,7 @@ def test_two_replicas_agree_with_one_and_draw_their_own_numbers(variant, two_rep
 def test_the_docstring_has_formula_and_source(name):
     text = inspect.getdoc(type(objectives.get(name)))
     assert "References:" in text
+    assert " = " in text
     assert inspect.getdoc(type(objectives.get(name)).__init__).count("Args:") <= 1
 
 

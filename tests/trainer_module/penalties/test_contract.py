@@ -334,7 +334,7 @@ def test_illegal_values_are_refused_when_it_is_made(name):
 @pytest.mark.parametrize("name", penalties.names())
 def test_the_docstring_has_formula_arguments_range_and_source(name):
     text = inspect.getdoc(penalties.info(name).function)
-    for part in ("Args:", "Returns:", "References:"):
+    for part in (" = ", "Args:", "Returns:", "References:"):
         assert part in text, f"{name}: {part}"
     assert "Scalar" in text
 
