@@ -233,7 +233,7 @@ METHODS: dict[str, MethodInfo] = {
             "reference": choice("pairs", "pooled"),
             "conditional": flag(False),
             "projections": Option(
-                32,
+                24,
                 "a whole number, at least 1, or directions [D, P]",
                 lambda value: (
                     number(64, at_least=1, whole=True).accepts(value)
@@ -243,7 +243,7 @@ METHODS: dict[str, MethodInfo] = {
             "epsilon": number(0.1, above=0),
             "iterations": number(50, at_least=1, whole=True),
             "tolerance": number(None, above=0),
-            "max_points": number(256, at_least=2, whole=True),
+            "max_points": number(128, at_least=2, whole=True),
             "seed": _SEED,
         },
     ),

@@ -42,9 +42,10 @@ def caus_irl(
     of the rows under the weights w_i p_e(i), Q that under w_i (1 - p_e(i)),
 
     V = MMD^2(P, Q) (see `mmd`; exact up to 512 rows, 512 random features above), or
-    their CORAL distance |m_P - m_Q|^2 / D + ||C_P - C_Q||_F^2 / D^2. The paper's authors cut each environment's rows at a
-    random place, so that halves of one environment differ by chance; here rows are
-    weighted, and V is 0 where all environments are equal.
+    their CORAL distance |m_P - m_Q|^2 / D + ||C_P - C_Q||_F^2 / D^2. The paper's
+    authors cut each environment's rows at a random place, so that halves of one
+    environment differ by chance; here rows are weighted, and V is 0 where all
+    environments are equal.
 
     The batch decides the draw: the next batch gets other proportions.
 

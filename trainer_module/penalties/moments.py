@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -75,19 +76,44 @@ def _moments(
 ) -> tf.Tensor:
     """The moments of each cell, side by side: [C * E, len(orders) * D].
 
-    Two passes, the second around the mean: sums of raw powers would cancel.
+    Two passes, the second around the mean: sums of raw powers would cancel. So is the
+    gradient written out, in fewer passes over the rows than TensorFlow's own: in a row
+    x_i of weight w_i, c_m has the slope w_i / w m ((x_i - c_1)^(m - 1) - c_(m - 1)),
+    where the central moment of order 0 is 1 and that of order 1 is 0.
     """
-    means = environments.mean(outputs)
-    moments = [means] if 1 in orders else []
-    centered = outputs - environments.of_rows(means)
-    power, powers = centered, []
-    for order in range(2, max(orders) + 1):
-        power = power * centered
-        if order in orders:
-            powers.append(power)
-    if powers:
-        moments.append(environments.mean(tf.concat(powers, axis=1)))
-    return tf.concat(moments, axis=1)
+    wanted, highest = sorted(set(orders)), max(orders)
+    needed = {*wanted, *(order - 1 for order in wanted)}  # the latter in the gradient
+    weighted = environments.weighted
+    inverse = tf.math.reciprocal_no_nan(environments.total_weight)[:, None]
+
+    @tf.custom_gradient
+    def moments(outputs: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        means = environments.mean(outputs)
+        centered = outputs - environments.of_rows(means)
+        powers, central = {1: centered}, {1: tf.zeros_like(means)}
+        for order in range(2, highest + 1):
+            powers[order] = powers[order - 1] * centered
+            if order in needed:
+                central[order] = environments.mean(powers[order])
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            upstream = environments.over_replicas(upstream) * inverse
+            parts = tf.split(upstream, len(wanted), axis=1)
+            constant, slopes = tf.zeros_like(means), []
+            for order, part in zip(wanted, parts, strict=True):
+                if order == 1:
+                    constant += part
+                    continue
+                constant -= order * part * central[order - 1]
+                slopes.append(environments.of_rows(order * part) * powers[order - 1])
+            slopes.append(environments.of_rows(constant))
+            total = tf.add_n(slopes)
+            return total * environments.weights[:, None] if weighted else total
+
+        found = [means if order == 1 else central[order] for order in wanted]
+        return tf.concat(found, axis=1), gradient
+
+    return moments(outputs)
 
 
 @checked

@@ -28,11 +28,11 @@ def wasserstein(
     on: str = "logits",
     reference: str = "pairs",
     conditional: bool = False,
-    projections: Any = 32,
+    projections: Any = 24,
     epsilon: float = 0.1,
     iterations: int = 50,
     tolerance: float | None = None,
-    max_points: int = 256,
+    max_points: int = 128,
     seed: int = 0,
 ) -> tf.Tensor:
     """Optimal transport between the outputs of environments.
