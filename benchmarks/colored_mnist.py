@@ -329,10 +329,13 @@ def load_rows(path: pathlib.Path | None) -> list[dict]:
 
 
 def save_rows(path: pathlib.Path, rows: list[dict]) -> None:
-    """Writes every run, with the command (without folders) and the date."""
-    words = [word.rpartition("/")[2] for word in sys.argv[1:]]
+    """Writes every run, with the command that gives them all, and the date."""
+    methods = ",".join(dict.fromkeys(row["method"] for row in rows))
+    sizes = ",".join(dict.fromkeys(str(row["batch"]) for row in rows))
+    seeds = 1 + max(row["seed"] for row in rows)
     document = {
-        "command": " ".join(["python", "benchmarks/colored_mnist.py", *words]),
+        "command": f"python benchmarks/colored_mnist.py --methods {methods} "
+        f"--seeds {seeds} --batch-sizes {sizes}",
         "date": datetime.date.today().isoformat(),
         "tensorflow": tf.__version__,
         "runs": rows,

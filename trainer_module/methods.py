@@ -241,7 +241,7 @@ METHODS: dict[str, MethodInfo] = {
                 ),
             ),
             "epsilon": number(0.1, above=0),
-            "iterations": number(50, at_least=1, whole=True),
+            "iterations": number(40, at_least=1, whole=True),
             "tolerance": number(None, above=0),
             "max_points": number(128, at_least=2, whole=True),
             "seed": _SEED,

@@ -30,7 +30,7 @@ def wasserstein(
     conditional: bool = False,
     projections: Any = 24,
     epsilon: float = 0.1,
-    iterations: int = 50,
+    iterations: int = 40,
     tolerance: float | None = None,
     max_points: int = 128,
     seed: int = 0,
