@@ -45,7 +45,7 @@ def written(value):
 
 
 def test_every_method_is_listed_with_every_option_and_its_default():
-    section = TEXT[TEXT.index("## All of them") : TEXT.index("## The papers' names")]
+    section = TEXT[TEXT.index("## All of them") : TEXT.index("## What a step costs")]
     table = [line for line in section.splitlines() if line.startswith("|")]
     for name, info in METHODS.items():
         (line,) = [row for row in table if f"`{name}`" in row[:24]]
