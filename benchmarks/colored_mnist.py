@@ -70,7 +70,7 @@ class Setting:
     anneal_steps: int = 190
     reset: bool = False
     published: tuple[float, float] | None = None
-    note: str = "the IRM paper's, unchanged"
+    note: str = "the IRM paper's"
 
 
 REX = {"hidden": 256, "l2": 0.0005, "learning_rate": 0.001, "anneal_steps": 100}
@@ -85,7 +85,7 @@ SETTINGS = {
         published=(17.1, 0.7),
         note="the IRM paper's for ERM",
     ),
-    "irm_v1": Setting({"irm_v1": {}}, published=(66.9, 2.5), note="the IRM paper's"),
+    "irm_v1": Setting({"irm_v1": {}}, published=(66.9, 2.5)),
     "v_rex": Setting(
         {"v_rex": {}},
         weight=20000.0,

@@ -14,6 +14,7 @@ class TensorFlowLoop:
     """Mean risk + IRMv1; used as an `objectives.Objective` is."""
 
     replaces_risk = True
+    starts_from_clean_pass = False
     trainable_variables = ()
 
     def build(self, shapes):

@@ -155,22 +155,21 @@ def make_step(objective, sizes, environments, xla):
         return call_model(model, features, training)
 
     example = {"dense_x": tf.zeros([1, sizes.features])}
-    reusable = objectives.modes_agree(forward, example)
+    keep = objective.starts_from_clean_pass and objectives.modes_agree(forward, example)
 
     @tf.function(jit_compile=xla, autograph=False)
     def step(features, labels, ids):
         features = {"dense_x": features}
         number = tf.cast(optimizer.iterations.value, tf.int64)
         with tf.GradientTape() as tape:
-            logits, representations, pullback = objectives.clean_pass(forward, features)
+            logits, representations, pullback = objectives.clean_pass(
+                forward, features, keep
+            )
             batch = penalties.EnvironmentBatch(
                 logits, labels, ids, environments, representations=representations
             )
-            loss = objective(
-                objectives.Step(
-                    batch, features, forward, number, pullback if reusable else None
-                )
-            )
+            seen = objectives.Step(batch, features, forward, number, pullback)
+            loss = objective(seen)
             if not objective.replaces_risk:
                 groups = penalties.group_by_environment(batch)
                 risks = groups.mean(penalties.per_example_loss(batch))

@@ -97,7 +97,9 @@ class Trainer:
             ]
             rows = self._row_of_zeros()
             shapes = self._shapes(rows)
-            self._modes_agree = objectives.modes_agree(self._forward, rows.features)
+            self._keep_pass = any(
+                objective.starts_from_clean_pass for objective in self.objectives
+            ) and objectives.modes_agree(self._forward, rows.features)
             for objective in self.objectives:
                 objective.build(shapes)
             self._variables = list(model.trainable_variables)
@@ -196,7 +198,7 @@ class Trainer:
         methods = self._settings.methods
         with tf.GradientTape() as tape:
             logits, representations, pullback = objectives.clean_pass(
-                self._forward, rows.features
+                self._forward, rows.features, self._keep_pass
             )
             decay = tf.add_n(self.model.losses) if self.model.losses else tf.zeros([])
             batch = self._batch(rows, logits, representations)
@@ -204,13 +206,7 @@ class Trainer:
                 batch = self._reweighting.weigh(rows.features, batch)
             environments = penalties.group_by_environment(batch)
             risk = environments.mean(penalties.per_example_loss(batch))
-            seen = objectives.Step(
-                batch,
-                rows.features,
-                self._forward,
-                step,
-                pullback if self._modes_agree else None,
-            )
+            seen = objectives.Step(batch, rows.features, self._forward, step, pullback)
             values = [objective(seen) for objective in self.objectives]
             weights = [self._schedule(step, method.weight) for method in methods]
             loss = schedules.total_loss(

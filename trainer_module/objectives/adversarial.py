@@ -13,6 +13,7 @@ from trainer_module.penalties import (
     EnvironmentBatch,
     Environments,
     group_by_environment,
+    logit_gradients,
     per_example_loss,
 )
 from trainer_module.penalties.batch import all_rows
@@ -108,6 +109,7 @@ class Adversarial(Objective):
         if discrepancy == "kl" and not random_start:
             perturbation |= {"random_start": True, "start": _NUDGE}
         self._perturbation = Perturbation(**perturbation)
+        self.starts_from_clean_pass = self._perturbation.starts_clean
         self._discrepancy = discrepancy
         self._environments = environments
         self._seed = seed
@@ -164,13 +166,10 @@ class Adversarial(Objective):
 
     def _first_gradient(self, step: Step) -> dict[str, tf.Tensor | None] | None:
         """The attack's first gradient, from the clean pass of the step, or None."""
-        if step.pullback is None or not self._perturbation.starts_clean:
+        if step.pullback is None or not self.starts_from_clean_pass:
             return None
-        logits = step.batch.logits
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(logits)
-            losses = per_example_loss(step.batch)
-        return step.pullback(tape.gradient(losses, logits))
+        upstream = logit_gradients(step.batch)
+        return step.pullback(tf.cast(upstream, step.batch.logits.dtype))
 
     def _step_seed(self, number: tf.Tensor) -> tf.Tensor:
         """A seed [2] of its own for every step and replica."""

@@ -29,8 +29,8 @@ class Step:
         None.
       number: of the step, counted from 0; scalar int64.
       pullback: from a gradient in the clean logits to those in the features, without
-        another forward pass; None where inference mode computes something else. See
-        `clean.clean_pass`.
+        another forward pass; None where inference mode computes something else, or
+        no objective makes use of it. See `clean.clean_pass`.
     """
 
     batch: EnvironmentBatch
@@ -74,9 +74,11 @@ class Objective(tf.Module):
     Attributes:
       replaces_risk: whether the value stands in for the mean risk, instead of being
         added to it.
+      starts_from_clean_pass: whether it makes use of a step's `pullback`.
     """
 
     replaces_risk: bool
+    starts_from_clean_pass: bool = False
 
     def __init__(self, method: str, **options: Any) -> None:
         """Checks the options.

@@ -35,19 +35,22 @@ def modes_agree(forward: Forward, features: Mapping[str, tf.Tensor]) -> bool:
 
 
 def clean_pass(
-    forward: Forward, features: Mapping[str, tf.Tensor]
-) -> tuple[tf.Tensor, tf.Tensor | None, Pullback]:
-    """Calls the model in training mode, and remembers how.
+    forward: Forward, features: Mapping[str, tf.Tensor], keep: bool
+) -> tuple[tf.Tensor, tf.Tensor | None, Pullback | None]:
+    """Calls the model in training mode, and remembers how if that is asked for.
 
     Args:
       forward: (features, training) -> logits [B, K] and representations or None.
       features: the model's inputs by name, [B, width] each.
+      keep: whether there shall be a way back; only where `modes_agree`.
 
     Returns:
-      Logits, representations, and a function from a gradient in the logits [B, K] to
-      those in the features, by the name of each that is floating: [B, width], or None
-      where the logits don't depend on it.
+      Logits, representations, and None or a function from a gradient in the logits
+      [B, K] to those in the features, by the name of each that is floating: [B, width],
+      or None where the logits don't depend on it.
     """
+    if not keep:
+        return *forward(features, True), None
     floating = {name: f for name, f in features.items() if f.dtype.is_floating}
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
         tape.watch(floating)

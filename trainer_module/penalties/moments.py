@@ -83,14 +83,13 @@ def _moments(
     """
     wanted, highest = sorted(set(orders)), max(orders)
     needed = {*wanted, *(order - 1 for order in wanted)}  # the latter in the gradient
-    weighted = environments.weighted
     inverse = tf.math.reciprocal_no_nan(environments.total_weight)[:, None]
 
     @tf.custom_gradient
     def moments(outputs: tf.Tensor) -> tuple[tf.Tensor, Any]:
         means = environments.mean(outputs)
         centered = outputs - environments.of_rows(means)
-        powers, central = {1: centered}, {1: tf.zeros_like(means)}
+        powers, central = {1: centered}, {}
         for order in range(2, highest + 1):
             powers[order] = powers[order - 1] * centered
             if order in needed:
@@ -99,16 +98,20 @@ def _moments(
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             upstream = environments.over_replicas(upstream) * inverse
             parts = tf.split(upstream, len(wanted), axis=1)
-            constant, slopes = tf.zeros_like(means), []
+            slopes, of_cells = [], []
             for order, part in zip(wanted, parts, strict=True):
                 if order == 1:
-                    constant += part
+                    of_cells.append(part)
                     continue
-                constant -= order * part * central[order - 1]
                 slopes.append(environments.of_rows(order * part) * powers[order - 1])
-            slopes.append(environments.of_rows(constant))
+                if order > 2:
+                    of_cells.append(-order * part * central[order - 1])
+            if of_cells:
+                slopes.append(environments.of_rows(tf.add_n(of_cells)))
             total = tf.add_n(slopes)
-            return total * environments.weights[:, None] if weighted else total
+            if environments.weighted:
+                total *= environments.weights[:, None]
+            return total
 
         found = [means if order == 1 else central[order] for order in wanted]
         return tf.concat(found, axis=1), gradient

@@ -39,7 +39,7 @@ def network(*layers):
 
 def both(step):
     """The step without and with a way back through its forward pass."""
-    _, _, pullback = objectives.clean_pass(step.forward, step.features)
+    _, _, pullback = objectives.clean_pass(step.forward, step.features, keep=True)
     return step, dataclasses.replace(step, pullback=pullback)
 
 
@@ -81,6 +81,14 @@ def test_a_forward_pass_is_saved_where_the_attack_starts_clean(options, saved):
     assert calls[0] - calls[1] == saved
 
 
+def test_there_is_no_way_back_unless_it_is_asked_for():
+    step = make_step(Linear(), draw())
+    *_, pullback = objectives.clean_pass(step.forward, step.features, keep=False)
+    assert pullback is None
+    assert not built("group_dro").starts_from_clean_pass
+    assert built("adversarial").starts_from_clean_pass
+
+
 def test_what_has_no_part_in_the_logits_stays():
     plain = make_step(Linear(), draw())
     features = plain.features | {"numeric_idle": tf.ones([SIZE, 1])}
@@ -90,7 +98,7 @@ def test_what_has_no_part_in_the_logits_stays():
         seen.append(inputs["numeric_idle"].numpy())
         return plain.forward(inputs, training)
 
-    _, _, pullback = objectives.clean_pass(forward, features)
+    _, _, pullback = objectives.clean_pass(forward, features, keep=True)
     built("adversarial")(
         dataclasses.replace(
             plain, features=features, forward=forward, pullback=pullback
