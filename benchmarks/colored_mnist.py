@@ -86,6 +86,7 @@ SETTINGS = {
         note="the IRM paper's for ERM",
     ),
     "irm_v1": Setting({"irm_v1": {}}, published=(66.9, 2.5)),
+    "irm_v1_unbiased": Setting({"irm_v1": {"unbiased": True}}),
     "v_rex": Setting(
         {"v_rex": {}},
         weight=20000.0,
