@@ -17,6 +17,7 @@ from trainer_module.penalties.sinkhorn import (
 from trainer_module.penalties.spread import shares
 
 FEWEST_POINTS = 2  # of a cell, whatever `max_points` is
+FEWEST_POOLED = 16  # environments in a pool, whatever `max_points` is
 VECTOR = 8  # floats that a processor adds up at once
 
 
@@ -44,14 +45,18 @@ def sinkhorn_divergence(
       over the classes that are present.
     """
     size = environments.size
-    # Blocks of costs between the points of two cells; a pool has all cells' points.
+    # Blocks of costs between the points of two cells.
     blocks = size * (2 * size + 1) if pooled else size * (size + 1) // 2
-    most = math.isqrt(max_points**2 // (environments.classes * blocks))
+    costs = max_points**2 // environments.classes
+    most = math.isqrt(costs // blocks)
     # Rows of whole vectors are the fastest to sum.
     most = max(most - most % VECTOR if most > VECTOR else most, FEWEST_POINTS)
     points, masses = _points(outputs, environments, most)
-    to = _to_pool if pooled else _between_pairs
-    divergences, there = to(points, masses, environments, settings)
+    if pooled:
+        members = _members(size, costs // most**2)
+        divergences, there = _to_pool(points, masses, environments, members, settings)
+    else:
+        divergences, there = _between_pairs(points, masses, environments, settings)
     sums = tf.reduce_sum(tf.where(there, divergences, 0.0), axis=1)
     means = sums / tf.maximum(tf.reduce_sum(tf.cast(there, tf.float32), axis=1), 1.0)
     by_class = tf.reshape(environments.present, [-1, size])
@@ -91,26 +96,55 @@ def _between_pairs(
     return tf.nn.relu(between - own), there
 
 
+def _members(size: int, blocks: int) -> int:
+    """How many of E environments make up a pool that takes so many blocks of costs.
+
+    They are all, or as many as fit: P of them take E P + P^2 + E blocks. Costs grow
+    with the environments and not with their square.
+    """
+    room = (math.isqrt(size * size + 4 * max(blocks - size, 0)) - size) // 2
+    return min(size, max(room, FEWEST_POOLED))
+
+
 def _to_pool(
-    points: tf.Tensor, masses: tf.Tensor, environments: Environments, settings: Sinkhorn
+    points: tf.Tensor,
+    masses: tf.Tensor,
+    environments: Environments,
+    members: int,
+    settings: Sinkhorn,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Divergences to the pool of a class [C, E], and which environments are present."""
-    classes, size, width = environments.classes, environments.size, points.shape[-1]
+    """Divergences to the pool of a class [C, E], and which environments are present.
+
+    The pool is the mixture of all environments, or of as many `members` as are asked
+    for: those present whose points hash lowest, whatever their names.
+    """
+    classes, size, most, width = points.shape
     present = tf.reshape(environments.present > 0, [classes, size])
-    there = tf.reduce_any(present, axis=1)[:, None, None]
-    parts = tf.reshape(shares(environments), [classes, size, 1])
+    parts = tf.reshape(shares(environments), [classes, size])
     # The pool of an absent class is what stands in for its first environment.
-    parts = tf.where(there, parts, tf.one_hot(0, size)[:, None])
-    pool = tf.reshape(points, [classes, 1, -1, width])
-    pool_masses = tf.reshape(masses * parts, [classes, 1, -1])
-    within = distances(pool, pool, settings.order)
-    between = tf.reshape(within, [classes, size, -1, pool.shape[2]])
-    itself = distances(points, points, settings.order)
-    own = plan_costs(itself, masses, masses, settings)
-    pools = plan_costs(within, pool_masses, pool_masses, settings)
+    there = tf.reduce_any(present, axis=1)[:, None]
+    parts = tf.where(there, parts, tf.one_hot(0, size))
+    flat = tf.reshape(points, [-1, width])
+    hashes = tf.reduce_sum(tf.reshape(_hash(flat), [classes, size, most]), axis=2)
+    ranks = tf.where(parts > 0, tf.cast(hashes, tf.int64), tf.int64.max)
+    chosen = tf.argsort(ranks, axis=1)[:, :members]
+    parts = tf.gather(parts, chosen, batch_dims=1)
+    parts /= tf.reduce_sum(parts, axis=1, keepdims=True)
+    pool_masses = tf.gather(masses, chosen, batch_dims=1) * parts[:, :, None]
+    pool_masses = tf.reshape(pool_masses, [classes, 1, members * most])
+    sources = chosen + size * tf.range(classes)[:, None]
+    sources = most * sources[:, :, None] + tf.range(most)
+    pool = _rows(flat, tf.reshape(sources, [classes, members * most]))[:, None]
+
+    between = distances(tf.reshape(points, [classes, 1, -1, width]), pool, settings.order)
+    between = tf.reshape(between, [classes, size, most, members * most])
     to_pool = plan_costs(
         between, masses, tf.repeat(pool_masses, size, axis=1), settings
     )
+    itself = distances(points, points, settings.order)
+    own = plan_costs(itself, masses, masses, settings)
+    within = distances(pool, pool, settings.order)
+    pools = plan_costs(within, pool_masses, pool_masses, settings)
     return tf.nn.relu(to_pool - (own + pools) / 2.0), present
 
 

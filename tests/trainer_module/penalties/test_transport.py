@@ -9,6 +9,7 @@ import scipy.stats
 import tensorflow as tf
 
 from trainer_module import penalties
+from trainer_module.penalties import divergences
 
 SIZES = (30, 17, 0, 45)  # the third environment is absent
 
@@ -27,7 +28,7 @@ def draw(width=1, classes=2, weighted=True, seed=0):
     }
 
 
-def value(arrays, task="binary", on="logits", **options):
+def value(arrays, task="binary", on="logits", environments=len(SIZES), **options):
     logits = arrays["outputs"]
     representations = None
     if on == "representations":
@@ -36,7 +37,7 @@ def value(arrays, task="binary", on="logits", **options):
         logits=tf.constant(logits),
         labels=tf.constant(arrays["labels"]),
         environment_ids=tf.constant(arrays["ids"]),
-        num_environments=len(SIZES),
+        num_environments=environments,
         sample_weights=tf.constant(arrays["weights"], tf.float32),
         representations=representations,
         task=task,
@@ -289,6 +290,54 @@ def test_of_a_large_batch_sinkhorn_sees_a_subset_that_order_does_not_change():
     assert some == pytest.approx(value(shuffled, max_points=200, **options), rel=1e-4)
     assert some == pytest.approx(value(arrays, max_points=1600, **options), rel=0.3)
     assert some != value(arrays, max_points=1600, **options)
+
+
+def of_many(environments, shift):
+    """Two rows of each environment, whose means are of a deviation `shift`."""
+    random = np.random.default_rng(5)
+    ids = np.repeat(np.arange(environments), 2).astype(np.int32)
+    outputs = np.tile([-0.5, 1.0], environments)
+    outputs += shift * random.normal(size=environments)[ids]
+    return {
+        "outputs": outputs.astype(np.float32)[:, None],
+        "labels": np.zeros([len(ids), 1]),
+        "ids": ids,
+        "weights": np.ones(len(ids)),
+    }
+
+
+TO_POOL = {
+    "solver": "sinkhorn",
+    "reference": "pooled",
+    "order": 2,
+    "epsilon": 0.5,
+    "iterations": 200,
+}
+
+
+def test_of_many_environments_some_make_up_sinkhorns_pool():
+    options = {**TO_POOL, "environments": 60, "max_points": 100}
+    arrays = of_many(60, 1.0)
+    some = value(arrays, **options)
+    of_all = value(arrays, **{**options, "max_points": 200})
+    assert of_all == pytest.approx(looped(arrays, divergence(2, 0.5), True), rel=2e-3)
+    assert some == pytest.approx(of_all, rel=0.25)
+    assert some != pytest.approx(of_all, rel=1e-3)
+    # Whichever they are, it is not by their names.
+    names = np.random.default_rng(6).permutation(60).astype(np.int32)
+    renamed = {**arrays, "ids": names[arrays["ids"]]}
+    assert some == pytest.approx(value(renamed, **options), rel=1e-4)
+    assert value(of_many(60, 0.0), **options) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_sinkhorns_pool_takes_as_many_environments_as_fit():
+    every = [divergences._members(8, 8 * 8 + 64 + 8), divergences._members(500, 10**6)]
+    assert every == [8, 500]
+    for environments in (50, 200, 800):
+        members = divergences._members(environments, 10_000)
+        assert 16 <= members <= environments
+        blocks = members * (environments + members) + environments
+        assert members == 16 or blocks <= 10_000
 
 
 @pytest.mark.parametrize(
