@@ -46,52 +46,35 @@ def moments_of_cells(
     outputs: tf.Tensor, weights: tf.Tensor, ids: tf.Tensor, cells: Size
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Means and covariances; weights [B] sum to 1 in each of so many cells."""
-    layout = lay_out(ids, cells)
-
-    @tf.custom_gradient
-    def moments(outputs: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Gradient]:
-        means, covariances = layout.choose(
-            lambda blocks: _of_blocks(outputs, weights, blocks)
-        )
-
-        def gradient(to_means: tf.Tensor, to_covariances: tf.Tensor) -> tf.Tensor:
-            # A covariance does not change with its centre at the mean.
-            slopes = layout.choose(
-                lambda blocks: _slopes(outputs, means, to_means, to_covariances, blocks)
-            )
-            return slopes * (2.0 * weights[:, None])
-
-        return (means, covariances), gradient
-
-    return moments(outputs)
+    return lay_out(ids, cells).choose(lambda blocks: _of_blocks(outputs, weights, blocks))
 
 
 def _of_blocks(
     outputs: tf.Tensor, weights: tf.Tensor, blocks: Blocks
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Means and covariances of cells."""
-    rows = tf.gather(outputs, blocks.sources)
-    weights = tf.where(blocks.filled, tf.gather(weights, blocks.sources), 0.0)
-    means = blocks.sum(tf.matmul(weights[:, None], rows)[:, 0])
-    rows -= blocks.of_cells(means)[:, None]
-    products = tf.matmul(rows * weights[:, :, None], rows, transpose_a=True)
-    return means, blocks.sum(products)
+    """Means and covariances of cells, with a gradient in the outputs."""
+    mass = tf.where(blocks.filled, tf.gather(weights, blocks.sources), 0.0)
+    of_rows = weights[:, None]  # the gradient finds only what is made in this branch
 
+    @tf.custom_gradient
+    def moments(outputs: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Gradient]:
+        rows = tf.gather(outputs, blocks.sources)
+        means = blocks.sum(tf.matmul(mass[:, None], rows)[:, 0])
+        rows -= blocks.of_cells(means)[:, None]
+        covariances = blocks.sum(
+            tf.matmul(rows * mass[:, :, None], rows, transpose_a=True)
+        )
 
-def _slopes(
-    outputs: tf.Tensor,
-    means: tf.Tensor,
-    to_means: tf.Tensor,
-    to_covariances: tf.Tensor,
-    blocks: Blocks,
-) -> tf.Tensor:
-    """Half the slope in each row, over its weight: [B, D]."""
-    rows = tf.gather(outputs, blocks.sources)
-    rows -= blocks.of_cells(means)[:, None]
-    slopes = tf.matmul(rows, blocks.of_cells(to_covariances))
-    slopes += 0.5 * blocks.of_cells(to_means)[:, None]
-    slopes = tf.reshape(slopes, [-1, outputs.shape[1]])
-    return tf.gather(slopes, blocks.places)
+        def gradient(to_means: tf.Tensor, to_covariances: tf.Tensor) -> tf.Tensor:
+            # A covariance does not change with its centre at the mean.
+            slopes = tf.matmul(rows, blocks.of_cells(2.0 * to_covariances))
+            slopes += blocks.of_cells(to_means)[:, None]
+            slopes = tf.reshape(slopes, [-1, outputs.shape[1]])
+            return tf.gather(slopes, blocks.places) * of_rows
+
+        return (means, covariances), gradient
+
+    return moments(outputs)
 
 
 def weighted_products(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
