@@ -34,11 +34,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from trainer_module import loop
 from trainer_module.data import Layout, Split
+from trainer_module.devices import use_devices
 from trainer_module.features import Feature
+from trainer_module.fit import fit
 from trainer_module.keras3 import keras
-from trainer_module.run_fn import use_devices
 from trainer_module.settings import TrainSettings
 
 import tensorflow as tf  # isort:skip
@@ -264,7 +264,7 @@ def run(
     keras.utils.set_random_seed(seed)
     model = make_model(setting)
     started = time.monotonic()
-    loop.fit(model, [split], settings, None)
+    fit(model, [split], settings)
     seconds = time.monotonic() - started
     right = {
         name: float(np.mean((score(model, pixels) > 0) == labels)) * 100

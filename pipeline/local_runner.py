@@ -98,6 +98,7 @@ def _explain(
 ) -> dict[str, Any]:
     """Exit code and sentence of a failure: the innermost error meant for the user."""
     from components.errors import DataError
+    from trainer_module.errors import SetupError
 
     chain: list[BaseException] = []
     at: BaseException | None = failure
@@ -105,7 +106,7 @@ def _explain(
         chain.append(at)
         at = at.__cause__ or at.__context__
     for link in chain:
-        if isinstance(link, (ConfigError, DataError)):
+        if isinstance(link, (ConfigError, DataError, SetupError)):
             return {"exit": 2, "sentence": str(link)}
     first = (str(failure).strip() or type(failure).__name__).splitlines()[0]
     stage = stages[-1].name if stages else "start"

@@ -110,6 +110,12 @@ def custom_config(config: PipelineConfig) -> dict[str, Any]:
         "optimizer": train.optimizer,
         "seed": train.seed,
         "log_every": train.log_every,
+        "eval_every": train.eval_every,
+        "checkpoint_every": train.checkpoint_every,
+        "checkpoints": os.path.join(config.root, "checkpoints"),
+        "early_stopping": train.early_stopping and train.early_stopping.model_dump(),
+        "constraint": train.constraint and train.constraint.model_dump(),
+        "engine": train.engine,
         "model": train.model.model_dump(mode="json", exclude_none=True),
         "code": code_fingerprint(train.model.build),
     }

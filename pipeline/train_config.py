@@ -98,6 +98,42 @@ class Model(Section):
     build: Annotated[str, AfterValidator(_dotted)] | None = None
 
 
+class EarlyStopping(Section):
+    """Ends training where the worst training environment gets no better.
+
+    It is its risk on the eval split that counts, from `penalty.anneal_steps` on;
+    `patience` evaluations in a row without a risk lower by `min_delta` are the end. The
+    weights with the lowest risk are exported.
+    """
+
+    patience: Count = 3
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class Constraint(Section):
+    """What training aims at: environments no further apart than this on `eval`.
+
+    From `penalty.anneal_steps` on, the penalties' weights are multiplied by a number
+    that rises while a bound is not kept and falls while all are: by at most
+    exp(`rate`) every so many steps (`every`; `log_every` if not given), and within
+    1 / `most` and `most`.
+    """
+
+    risk_gap: Annotated[float, Field(gt=0)] | None = None
+    calibration_slope_spread: Annotated[float, Field(gt=0)] | None = None
+    every: Count | None = None
+    rate: float = Field(default=0.2, gt=0)
+    most: float = Field(default=1000.0, ge=1)
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> "Constraint":
+        if self.risk_gap is None and self.calibration_slope_spread is None:
+            raise problem(
+                [], "has no bound; give risk_gap, calibration_slope_spread or both"
+            )
+        return self
+
+
 class TrainingSettings(Section):
     """What `train` holds and `train.methods` may change for one method."""
 
@@ -120,6 +156,15 @@ class TrainingSettings(Section):
     ] = "adam"
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     log_every: Count = 50
+    eval_every: Count | None = None
+    checkpoint_every: Count | None = None
+    early_stopping: EarlyStopping | None = None
+    constraint: Constraint | None = None
+    jit: bool = False
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    deterministic: bool = True
+    accelerators: Annotated[int, Field(ge=0)] = 0
     model: Model = Model()
 
 
@@ -158,6 +203,26 @@ class Train(TrainingSettings):
         return self
 
     @model_validator(mode="after")
+    def _constraint_acts(self) -> "Train":
+        if self.constraint is not None and not self.has_penalty:
+            raise problem(
+                ["constraint"],
+                "works through a penalty's weight, and train.method has no penalty:"
+                " take one, such as v_rex, or remove the constraint",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_device_for_jit(self) -> "Train":
+        if self.jit and self.accelerators > 1:
+            raise problem(
+                ["jit"],
+                f"is true with train.accelerators at {self.accelerators}: XLA compiles"
+                " steps on one device only; set it to false, or accelerators to 1",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _penalty_acts(self) -> "Train":
         acts = self.penalty.schedule == "constant" or not self.has_penalty
         if not acts and self.anneal_steps >= self.steps:
@@ -173,6 +238,12 @@ class Train(TrainingSettings):
         """Steps until the penalty has its weight."""
         given = self.penalty.anneal_steps
         return self.steps // 4 if given is None else given
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """How steps are computed, as `custom_config["engine"]` takes it."""
+        keys = ("jit", "precision", "clip_norm", "deterministic", "accelerators")
+        return {key: getattr(self, key) for key in keys}
 
     @property
     def has_penalty(self) -> bool:

@@ -127,7 +127,7 @@ class Split:
             )
         ).prefetch(2)
 
-    def balanced(self, batch_size: int, seed: int) -> tf.data.Dataset:
+    def balanced(self, batch_size: int, seed: int, start: int = 0) -> tf.data.Dataset:
         """Endless packed batches with equally many rows of every environment.
 
         Each environment is shuffled by itself and starts over, newly shuffled, when it
@@ -138,6 +138,8 @@ class Split:
         Args:
           batch_size: rows; what is left over by the number of environments is dropped.
           seed: the same seed gives the same batches.
+          start: how many batches to leave out. In memory that takes no time; from files
+            what is left out is read.
 
         Raises:
           ValueError: an environment has no rows.
@@ -153,7 +155,7 @@ class Split:
             return tf.data.Dataset.from_tensors(self.memory).repeat()  # full batches
         make = self._streamed if self.memory is None else self._shuffled
         with tf.device("CPU"):
-            parts = [make(i, share, seed) for i in range(len(self.environments))]
+            parts = [make(i, share, seed, start) for i in range(len(self.environments))]
         joined = tf.data.Dataset.zip(tuple(parts)).map(_concat)
         if self.memory is not None:
             floats, ids = self.memory
@@ -169,34 +171,44 @@ class Split:
             return False
         return len(self.memory[0]) == self.counts.sum()
 
-    def _shuffled(self, index: int, share: int, seed: int) -> tf.data.Dataset:
+    def _shuffled(
+        self, index: int, share: int, seed: int, start: int
+    ) -> tf.data.Dataset:
         """Row numbers of one environment, `share` at a time, shuffled every epoch."""
         assert self.memory is not None
         environment_ids = self.memory[1][:, -1]
         rows = tf.cast(tf.reshape(tf.where(environment_ids == index), [-1]), tf.int32)
 
-        def permuted(epoch: tf.Tensor) -> tf.Tensor:
-            return tf.gather(rows, _permutation(tf.size(rows), seed, index, epoch))
+        first, offset = divmod(start * share, int(self.counts[index]))
 
-        epochs = tf.data.Dataset.range(_FOREVER).map(permuted)
+        def permuted(epoch: tf.Tensor) -> tf.Tensor:
+            order = _permutation(tf.size(rows), seed, index, epoch)
+            return tf.gather(rows, order)[tf.where(epoch == first, offset, 0) :]
+
+        epochs = tf.data.Dataset.range(first, _FOREVER).map(permuted)
         return epochs.rebatch(share, drop_remainder=True).prefetch(4)
 
-    def _streamed(self, index: int, share: int, seed: int) -> tf.data.Dataset:
+    def _streamed(
+        self, index: int, share: int, seed: int, start: int
+    ) -> tf.data.Dataset:
         """Packed rows of one environment, `share` at a time, from the files."""
 
         def own(floats: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             mine = ids[:, -1] == index
             return tf.boolean_mask(floats, mine), tf.boolean_mask(ids, mine)
 
+        size = min(SHUFFLE_ROWS, int(self.counts[index]))
+        first, offset = divmod(start * share, size)
+
         def permuted(
             number: tf.Tensor, block: tuple[tf.Tensor, tf.Tensor]
         ) -> tuple[tf.Tensor, ...]:
             order = _permutation(tf.shape(block[0])[0], seed, index, number)
+            order = order[tf.where(number == first, offset, 0) :]
             return tuple(tf.gather(part, order) for part in block)
 
-        size = min(SHUFFLE_ROWS, int(self.counts[index]))
-        blocks = self.stream.map(own).repeat().rebatch(size)
-        rows = blocks.enumerate().map(permuted)
+        blocks = self.stream.map(own).repeat().rebatch(size).skip(first)
+        rows = blocks.enumerate(first).map(permuted)
         return rows.rebatch(share, drop_remainder=True).prefetch(4)
 
 

@@ -26,6 +26,11 @@ class History:
       risk: environment -> mean risk on the batches since the record before.
       eval_steps: steps done when the eval split was scored.
       eval_risk: environment -> risk on the whole eval split; None without rows there.
+      bounds: the constraint's, by name of what they bound.
+      constraint_steps: steps done when the constraint was looked at.
+      constraint: what it bounds -> its value then; None where there was none.
+      multiplier: what the weights were multiplied by from then on.
+      best_step: steps done by the weights that early stopping chose, or None.
     """
 
     method: str
@@ -37,6 +42,11 @@ class History:
     risk: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     eval_steps: list[int] = dataclasses.field(default_factory=list)
     eval_risk: dict[str, list[float | None]] = dataclasses.field(default_factory=dict)
+    bounds: dict[str, float] = dataclasses.field(default_factory=dict)
+    constraint_steps: list[int] = dataclasses.field(default_factory=list)
+    constraint: dict[str, list[float | None]] = dataclasses.field(default_factory=dict)
+    multiplier: list[float] = dataclasses.field(default_factory=list)
+    best_step: int | None = None
 
     def save(self, folder: str) -> None:
         """Writes `history.json` into a folder, local or remote."""
@@ -65,42 +75,70 @@ class Recorder:
         """Starts recording.
 
         Args:
-          history: filled in place.
+          history: filled in place. What it has already goes to TensorBoard again.
           environments: names, in the order of the ids.
           folder: for TensorBoard's files, or None for none.
         """
         self._history = history
         self._environments = tuple(environments)
         self._writer = tf.summary.create_file_writer(folder) if folder else None
+        for i, step in enumerate(history.steps):
+            self._write(step, self._scalars(i))
+        for i, step in enumerate(history.eval_steps):
+            self._write(step, self._eval_scalars(i))
+        for i, step in enumerate(history.constraint_steps):
+            self._write(step, self._constraint_scalars(i))
 
     def train(self, record: Record) -> None:
         """Records a window of training."""
         history = self._history
         history.steps.append(record.step)
-        scalars = {
-            "penalty": record.penalty,
-            "weight": record.weight,
-            "loss": record.loss,
-        }
-        for name, value in scalars.items():
-            getattr(history, name).append(value)
+        history.penalty.append(record.penalty)
+        history.weight.append(record.weight)
+        history.loss.append(record.loss)
         for name, value in zip(self._environments, record.risk, strict=True):
             history.risk.setdefault(name, []).append(value)
-            scalars[f"risk/{name}"] = value
-        self._write(record.step, scalars)
+        self._write(record.step, self._scalars(-1))
 
     def evaluation(self, step: int, risks: Sequence[float]) -> None:
         """Records the risks on the eval split; NaN where it has no rows."""
         self._history.eval_steps.append(step)
-        scalars = {}
         for name, value in zip(self._environments, risks, strict=True):
-            known = not math.isnan(value)
-            self._history.eval_risk.setdefault(name, []).append(
-                value if known else None
-            )
-            if known:
-                scalars[f"eval_risk/{name}"] = value
-        self._write(step, scalars)
+            known = None if math.isnan(value) else value
+            self._history.eval_risk.setdefault(name, []).append(known)
+        self._write(step, self._eval_scalars(-1))
+
+    def constraint(
+        self, step: int, values: Mapping[str, float], multiplier: float
+    ) -> None:
+        """Records what a constraint bounds, NaN if unknown, and its multiplier."""
+        history = self._history
+        history.constraint_steps.append(step)
+        history.multiplier.append(multiplier)
+        for name, value in values.items():
+            known = None if math.isnan(value) else value
+            history.constraint.setdefault(name, []).append(known)
+        self._write(step, self._constraint_scalars(-1))
+
+    def _constraint_scalars(self, index: int) -> dict[str, float]:
+        history = self._history
+        values = {n: value[index] for n, value in history.constraint.items()}
+        return {"multiplier": history.multiplier[index]} | {
+            f"constraint/{n}": v for n, v in values.items() if v is not None
+        }
+
+    def _scalars(self, index: int) -> dict[str, float]:
+        history = self._history
+        return {
+            "penalty": history.penalty[index],
+            "weight": history.weight[index],
+            "loss": history.loss[index],
+            **{f"risk/{name}": risk[index] for name, risk in history.risk.items()},
+        }
+
+    def _eval_scalars(self, index: int) -> dict[str, float]:
+        risks = {n: risk[index] for n, risk in self._history.eval_risk.items()}
+        return {f"eval_risk/{n}": r for n, r in risks.items() if r is not None}
 
     def close(self) -> None:
         """Flushes TensorBoard's files."""

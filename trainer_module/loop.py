@@ -1,14 +1,13 @@
-"""The training loop: a `tf.function` around `strategy.run`.
+"""Training steps: a `tf.function` around `strategy.run`.
 
-The steps between two records run inside one call. Nothing of Keras' own loop is used;
-layers, losses of layers and optimizers are.
+Several steps run inside one call. Nothing of Keras' own loop is used; layers, losses of
+layers and optimizers are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,13 @@ import tensorflow as tf
 
 from trainer_module import objectives, penalties, schedules
 from trainer_module.data import Rows, Split
-from trainer_module.history import History, Record, Recorder
+from trainer_module.devices import workers
+from trainer_module.errors import SetupError
 from trainer_module.keras3 import keras
 from trainer_module.model import call_model
-from trainer_module.optimizers import Restart, make_optimizer
-from trainer_module.reweighting import Reweighting, fit_reweighting
+from trainer_module.optimizers import make_optimizer
+from trainer_module.reweighting import Reweighting
 from trainer_module.settings import TrainSettings
-
-EVALUATIONS = 5
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +53,7 @@ class Trainer:
       model: the network.
       optimizer: of the network's variables and the objectives'.
       objectives: one for each method of the sum.
+      multiplier: scalar, of all their weights; see constraint.py.
     """
 
     def __init__(
@@ -105,64 +102,61 @@ class Trainer:
             self._variables = list(model.trainable_variables)
             for objective in self.objectives:
                 self._variables += objective.trainable_variables
+            self.multiplier = tf.Variable(1.0, trainable=False, name="multiplier")
             self.optimizer = make_optimizer(settings)
             self.optimizer.build(self._variables)
+        self._one_step = self._step
+        if settings.engine.jit:
+            self._refuse_jit_on_replicas()
+            self._one_step = tf.function(
+                self._step, jit_compile=True, autograph=False, reduce_retracing=True
+            )
         self._run_steps = tf.function(self._steps)
-        self._score = tf.function(
-            self._score_batch, autograph=False, reduce_retracing=True
+        self._score, self._predict = (
+            tf.function(function, autograph=False, reduce_retracing=True)
+            for function in (self._score_batch, self._predict_batch)
         )
 
-    def checkpoint(self) -> tf.train.Checkpoint:
-        """Everything that changes in training: model, optimizer, objectives."""
-        return tf.train.Checkpoint(
-            model=self.model, optimizer=self.optimizer, objectives=self.objectives
-        )
+    @property
+    def state(self) -> dict[str, Any]:
+        """Everything that changes in training, to be saved in checkpoints."""
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "objectives": self.objectives,
+            "multiplier": self.multiplier,
+        }
 
-    def train(self, evaluation: Split | None, recorder: Recorder) -> None:
-        """Runs all steps.
+    def run(
+        self, batches: Any, first: int, count: int
+    ) -> tuple[int, StepResult, StepResult]:
+        """Runs some steps; fewer if the loss stops being finite.
 
         Args:
-          evaluation: the eval split, scored `EVALUATIONS` times, or None.
-          recorder: gets the records.
+          batches: the iterator that `feed` gives.
+          first: steps done before.
+          count: how many to run.
+
+        Returns:
+          How many ran, the mean of what they told, and what the last one told; NumPy.
 
         Raises:
-          ValueError: a training environment has no rows.
           RuntimeError: the loss is not finite. The message names the step, the
             environment and its largest logit.
         """
-        settings = self._settings
-        batches = self._split.balanced(settings.batch_size, settings.seed)
-        iterator = iter(self._strategy.experimental_distribute_dataset(batches))
-        restart = Restart(self.optimizer) if settings.reset_optimizer else None
-        done = evaluated = 0
-        while done < settings.steps:
-            if restart is not None and done == settings.anneal_steps:
-                restart()
-            count = self._until_record(done)
-            total, last, ran = self._run_steps(
-                iterator, tf.constant(done, tf.int64), tf.constant(count, tf.int64)
-            )
-            done += int(ran)
-            self._stop_unless_finite(done, last.numpy())
-            recorder.train(_record(done, total.numpy() / int(ran), last.numpy()))
-            if (
-                evaluation is not None
-                and done * EVALUATIONS // settings.steps > evaluated
-            ):
-                evaluated = done * EVALUATIONS // settings.steps
-                recorder.evaluation(done, self.risks(evaluation).tolist())
-                _LOG.info("Step %d of %d", done, settings.steps)
-
-    def _until_record(self, done: int) -> int:
-        """Steps until the next record, or until the optimizer starts anew."""
-        settings = self._settings
-        ends = [done + settings.log_every - done % settings.log_every, settings.steps]
-        if settings.reset_optimizer and done < settings.anneal_steps:
-            ends.append(settings.anneal_steps)
-        return min(ends) - done
+        total, last, ran = self._run_steps(
+            batches, tf.constant(first, tf.int64), tf.constant(count, tf.int64)
+        )
+        done = int(ran)
+        self._stop_unless_finite(first + done, last.numpy())
+        mean = total.numpy() / done
+        return done, StepResult.unpack(mean), StepResult.unpack(last.numpy())
 
     def risks(self, split: Split) -> np.ndarray:
-        """Risk of each environment on a whole split, [E]; NaN without rows."""
+        """Risk of each environment on a whole split, [E]; NaN without rows.
+
+        Workers of one run get the same bits, whatever their processors.
+        """
         losses = np.zeros(self._size)
         weights = np.zeros(self._size)
         for floats, ids in split.batches():
@@ -170,7 +164,23 @@ class Trainer:
             losses += (mean * weight).numpy()
             weights += weight.numpy()
         with np.errstate(invalid="ignore"):
-            return np.where(weights > 0, losses / weights, np.nan)
+            return self.same_everywhere(np.where(weights > 0, losses / weights, np.nan))
+
+    def outputs(self, split: Split) -> tuple[np.ndarray, ...]:
+        """Logits [N, K], labels [N], environment ids [N] and weights [N] of a split."""
+        parts = [self._predict(*batch) for batch in split.batches()]
+        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
+
+    def same_everywhere(self, values: np.ndarray) -> np.ndarray:
+        """The mean over all workers, so that all of them decide alike."""
+        if workers() == 1:
+            return values
+        results = self._strategy.run(
+            lambda: tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.MEAN, tf.constant(values)
+            )
+        )
+        return self._strategy.experimental_local_results(results)[0].numpy()
 
     def _steps(
         self, iterator: Any, first: tf.Tensor, count: tf.Tensor
@@ -185,7 +195,7 @@ class Trainer:
         ran = tf.zeros([], tf.int64)
         while ran < count and tf.math.is_finite(tf.reduce_sum(last)):
             floats, ids = next(iterator)
-            results = self._strategy.run(self._step, (first + ran, floats, ids))
+            results = self._strategy.run(self._one_step, (first + ran, floats, ids))
             last = self._merge(results)
             total += last
             ran += 1
@@ -200,7 +210,8 @@ class Trainer:
             logits, representations, pullback = objectives.clean_pass(
                 self._forward, rows.features, self._keep_pass
             )
-            decay = tf.add_n(self.model.losses) if self.model.losses else tf.zeros([])
+            losses = [tf.cast(loss, tf.float32) for loss in self.model.losses]
+            decay = tf.add_n(losses) if losses else tf.zeros([])
             batch = self._batch(rows, logits, representations)
             if self._reweighting is not None:
                 batch = self._reweighting.weigh(rows.features, batch)
@@ -208,7 +219,10 @@ class Trainer:
             risk = environments.mean(penalties.per_example_loss(batch))
             seen = objectives.Step(batch, rows.features, self._forward, step, pullback)
             values = [objective(seen) for objective in self.objectives]
-            weights = [self._schedule(step, method.weight) for method in methods]
+            multiplier = tf.convert_to_tensor(self.multiplier)
+            weights = [
+                multiplier * self._schedule(step, method.weight) for method in methods
+            ]
             loss = schedules.total_loss(
                 environments.average(risk),
                 decay,
@@ -218,7 +232,8 @@ class Trainer:
             )
             # Each replica sees all risks: its gradient is one of several to be summed.
             scaled = loss / self._strategy.num_replicas_in_sync
-        self.optimizer.apply(tape.gradient(scaled, self._variables), self._variables)
+            scaled = self.optimizer.scale_loss(scaled)
+        self._apply(tape.gradient(scaled, self._variables))
         largest = tf.math.unsorted_segment_max(
             tf.reduce_max(tf.abs(tf.cast(logits, tf.float32)), axis=-1),
             rows.environment_ids,
@@ -228,6 +243,41 @@ class Trainer:
         penalty = tf.add_n([w * v for w, v in zip(weights, values, strict=True)])
         penalty = tf.where(weight > 0, tf.math.divide_no_nan(penalty, weight), 0.0)
         return StepResult(risk, largest, penalty, weight, loss).pack()
+
+    def _apply(self, gradients: list[Any]) -> None:
+        """Lets the optimizer take a step along gradients, each replica's own part.
+
+        Keras clips what a replica has; it is the sum over all replicas that counts, and
+        that float16 has to be looked through for what isn't finite.
+        """
+        engine, variables = self._settings.engine, self._variables
+        if engine.clip_norm is not None or engine.precision == "float16":
+            pairs = [
+                (tf.convert_to_tensor(gradient), variable)
+                for gradient, variable in zip(gradients, variables, strict=True)
+                if gradient is not None
+            ]
+            gradients, variables = map(list, zip(*pairs, strict=True))
+            replicas = self._strategy.num_replicas_in_sync
+            if replicas > 1:
+                gradients = tf.distribute.get_replica_context().all_reduce(
+                    tf.distribute.ReduceOp.SUM, gradients
+                )
+            if engine.clip_norm is not None:
+                limit = self.optimizer.scale_loss(engine.clip_norm)
+                gradients, _ = tf.clip_by_global_norm(gradients, limit)
+            # The optimizer adds up the replicas' gradients, which are all the same now.
+            gradients = [gradient / replicas for gradient in gradients]
+        self.optimizer.apply(gradients, variables)
+
+    def _refuse_jit_on_replicas(self) -> None:
+        replicas = self._strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise SetupError(
+                f"train.jit is true, but there are {replicas} devices, between which "
+                "a step adds up sums, and XLA compiles no such step: set it to false, "
+                "or train on one device (CUDA_VISIBLE_DEVICES=0)"
+            )
 
     def _forward(
         self, features: Mapping[str, tf.Tensor], training: bool
@@ -271,6 +321,20 @@ class Trainer:
         risk = environments.mean(penalties.per_example_loss(batch))
         return risk, environments.total_weight
 
+    def _predict_batch(
+        self, floats: tf.Tensor, ids: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        rows = self._layout.unpack(floats, ids)
+        logits, _ = call_model(self.model, rows.features, False)
+        labels = tf.reshape(rows.labels, [-1])
+        weights = tf.ones_like(labels) if rows.weights is None else rows.weights
+        return (
+            tf.cast(logits, tf.float32),
+            labels,
+            rows.environment_ids,
+            tf.reshape(weights, [-1]),
+        )
+
     def _batch(
         self, rows: Rows, logits: tf.Tensor, representations: tf.Tensor | None
     ) -> penalties.EnvironmentBatch:
@@ -297,50 +361,3 @@ class Trainer:
             f"{result.largest_logit[worst]:g}. Lower the learning rate or the "
             "penalty's weight, or look for extreme values in the features"
         )
-
-
-def fit(
-    model: keras.Model,
-    splits: Sequence[Split],
-    settings: TrainSettings,
-    folder: str | None,
-) -> History:
-    """Trains a model in place and writes what happened.
-
-    Args:
-      model: the model.
-      splits: the training split and, if there is one, the eval split.
-      settings: everything else.
-      folder: for `history.json` and TensorBoard's files, or None for neither.
-
-    Returns:
-      The history.
-
-    Raises:
-      ValueError: see `Trainer`.
-      RuntimeError: the loss is not finite.
-    """
-    device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    history = History(method=settings.method, device=device)
-    recorder = Recorder(history, settings.columns.environments, folder)
-    reweighting = fit_reweighting(splits[0], settings)
-    trainer = Trainer(model, splits[0], settings, reweighting=reweighting)
-    try:
-        trainer.train(splits[1] if len(splits) > 1 else None, recorder)
-    finally:
-        recorder.close()
-        if folder:
-            history.save(folder)
-    return history
-
-
-def _record(step: int, mean: np.ndarray, last: np.ndarray) -> Record:
-    """A record from the mean over a window and its last step."""
-    result = StepResult.unpack(mean)
-    return Record(
-        step=step,
-        risk=[float(value) for value in result.risk],
-        penalty=float(result.penalty),
-        weight=float(StepResult.unpack(last).weight),
-        loss=float(result.loss),
-    )

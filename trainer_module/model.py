@@ -64,15 +64,33 @@ def build_model(
 
 
 def make_model(
-    features: Sequence[Feature], settings: ModelSettings, outputs: int = 1
+    features: Sequence[Feature],
+    settings: ModelSettings,
+    outputs: int = 1,
+    precision: str = "float32",
 ) -> keras.Model:
     """Builds the model that the settings name: their own, or the default one.
+
+    Args:
+      features: the inputs.
+      settings: of the network.
+      outputs: number of logits.
+      precision: "float32", or "bfloat16" or "float16" for what layers compute; their
+        variables stay in float32. An own network should give its last layer the dtype
+        "float32".
 
     Raises:
       ValueError: the dotted path leads nowhere, or to something that isn't a builder.
     """
     build = build_model if settings.build is None else _find_builder(settings.build)
-    model = build(features, settings, outputs)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(
+        precision if precision == "float32" else f"mixed_{precision}"
+    )
+    try:
+        model = build(features, settings, outputs)
+    finally:
+        keras.config.set_dtype_policy(before)
     if not isinstance(model, keras.Model):
         raise ValueError(
             f"train.model.build {settings.build!r} returned {type(model).__name__}; "

@@ -11,12 +11,14 @@ from trainer_module.settings import TrainSettings
 def make_optimizer(settings: TrainSettings) -> keras.optimizers.Optimizer:
     """Makes the optimizer that the settings name.
 
+    In float16 it is one that scales the loss, so that small gradients don't vanish.
+
     Raises:
       ValueError: Keras knows no such optimizer.
     """
     config = {"learning_rate": settings.learning_rate}
     try:
-        return keras.optimizers.get(
+        optimizer = keras.optimizers.get(
             {"class_name": settings.optimizer, "config": config}
         )
     except (ValueError, TypeError) as error:
@@ -24,6 +26,9 @@ def make_optimizer(settings: TrainSettings) -> keras.optimizers.Optimizer:
             f"train.optimizer is {settings.optimizer!r}, which Keras doesn't know; try "
             "adam, adamw or sgd"
         ) from error
+    if settings.engine.precision == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 class Restart:

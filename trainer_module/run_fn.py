@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import tensorflow as tf
-
+from trainer_module import devices
+from trainer_module.checkpoints import folder_of, remove
 from trainer_module.data import load_split, read_examples
 from trainer_module.export import WARMUP_EXAMPLES, export_model
-from trainer_module.keras3 import keras
-from trainer_module.loop import fit
+from trainer_module.fit import fit
 from trainer_module.model import make_model
 from trainer_module.settings import TrainSettings
 from trainer_module.transform_graph import TransformGraph
@@ -31,47 +31,40 @@ def run_fn(fn_args: Any) -> None:
 
     Raises:
       ValueError: the config or the data can't be trained with.
+      SetupError: the devices can't do what is asked for.
       RuntimeError: the loss stopped being finite.
     """
     started = time.monotonic()
-    settings = TrainSettings.from_config(fn_args.custom_config or {})
-    use_devices()
-    keras.utils.set_random_seed(settings.seed)
-    graph = TransformGraph.open(fn_args.transform_graph_path, fn_args.custom_config)
+    config = fn_args.custom_config or {}
+    settings = TrainSettings.from_config(config)
+    device = devices.use_devices(settings.engine.accelerators)
+    devices.seed_everything(settings.seed, settings.engine.deterministic)
+    strategy = devices.make_strategy()
+    graph = TransformGraph.open(fn_args.transform_graph_path, config)
     splits = [
         load_split(patterns, graph, settings.columns)
         for patterns in (fn_args.train_files, fn_args.eval_files)
         if patterns
     ]
     _LOG.info("Data loaded after %.1f s", time.monotonic() - started)
-    model = make_model(graph.features, settings.model, settings.outputs)
-    fit(model, splits, settings, fn_args.model_run_dir)
+    with strategy.scope():
+        model = make_model(
+            graph.features, settings.model, settings.outputs, settings.engine.precision
+        )
+    checkpoints = None
+    if root := config.get("checkpoints"):
+        inputs = [fn_args.train_files, fn_args.eval_files, fn_args.transform_graph_path]
+        replicas = strategy.num_replicas_in_sync
+        checkpoints = folder_of(root, inputs, config, device, replicas)
+    fit(model, splits, settings, fn_args.model_run_dir, checkpoints, strategy)
     _LOG.info("Trained after %.1f s", time.monotonic() - started)
-    export_model(
-        model,
-        graph,
-        settings.task,
-        _some_examples(fn_args.train_files),
-        fn_args.serving_model_dir,
-    )
+    examples = _some_examples(fn_args.train_files)
+    chief = devices.is_chief(strategy)
+    folder = fn_args.serving_model_dir if chief else tempfile.mkdtemp()
+    export_model(model, graph, settings.task, examples, folder)
     _LOG.info("Exported after %.1f s", time.monotonic() - started)
-
-
-def use_devices() -> str:
-    """Uses the GPU where one is visible, with memory growth, and logs the device.
-
-    Returns:
-      "GPU" or "CPU".
-    """
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # TensorFlow has already started with it
-            _LOG.info("Memory growth of %s can no longer be set", gpu.name)
-    device = "GPU" if gpus else "CPU"
-    _LOG.info("Training on %s", ", ".join(gpu.name for gpu in gpus) or device)
-    return device
+    if chief and checkpoints is not None:
+        remove(checkpoints)
 
 
 def _some_examples(patterns: Sequence[str]) -> Iterator[bytes]:

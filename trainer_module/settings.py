@@ -12,6 +12,8 @@ from typing import Any
 
 from trainer_module.methods import check_methods
 
+PRECISIONS = ("float32", "bfloat16", "float16")
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSettings:
@@ -122,6 +124,120 @@ class ImportanceSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class StoppingSettings:
+    """When training ends before its last step: the worst environment gets no better.
+
+    Attributes:
+      patience: evaluations in a row without a lower risk of the worst training
+        environment on its eval split. Those before the penalty has its full weight do
+        not count.
+      min_delta: what counts as lower.
+    """
+
+    patience: int = 3
+    min_delta: float = 0.0
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> StoppingSettings | None:
+        """Reads the key `early_stopping`; None to run all steps."""
+        if config is None:
+            return None
+        _refuse_unknown("early_stopping", config, cls)
+        settings = cls(**config)
+        if settings.patience < 1:
+            raise ValueError(
+                f"early_stopping.patience is {settings.patience}; expected at least 1"
+            )
+        return settings
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstraintSettings:
+    """What training aims at; the penalties' weights are multiplied by what it takes.
+
+    Attributes:
+      risk_gap: the most that the risks of two training environments may differ by on
+        the eval split, or None.
+      calibration_slope_spread: the same of their calibration slopes; binary only.
+      every: steps between two updates of the multiplier; None for `log_every`. They
+        come with the next record, and not before the penalty has its full weight.
+      rate: the largest change of the multiplier's logarithm in one update.
+      most: the multiplier stays in [1 / most, most].
+    """
+
+    risk_gap: float | None = None
+    calibration_slope_spread: float | None = None
+    every: int | None = None
+    rate: float = 0.2
+    most: float = 1000.0
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> ConstraintSettings | None:
+        """Reads the key `constraint`; None for weights that only the schedule moves."""
+        if config is None:
+            return None
+        _refuse_unknown("constraint", config, cls)
+        settings = cls(**config)
+        if not settings.bounds:
+            raise ValueError(
+                "constraint has no bound; expected risk_gap or calibration_slope_spread"
+            )
+        for name in (*settings.bounds, "rate"):
+            if not getattr(settings, name) > 0:
+                raise ValueError(
+                    f"constraint.{name} is {getattr(settings, name)}; expected more "
+                    "than 0"
+                )
+        if not settings.most >= 1:
+            raise ValueError(f"constraint.most is {settings.most}; expected 1 or more")
+        return settings
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """What is bounded, by name."""
+        names = ("risk_gap", "calibration_slope_spread")
+        values = {name: getattr(self, name) for name in names}
+        return {name: bound for name, bound in values.items() if bound is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineSettings:
+    """How steps are computed; what is computed stays the same but for rounding.
+
+    Attributes:
+      jit: compile the step with XLA. On one replica only.
+      precision: "float32", or of the layers' outputs "bfloat16" or "float16", the
+        latter with a scaled loss. Variables, losses and penalties stay in float32.
+      clip_norm: largest norm of the gradient of all variables, or None.
+      deterministic: the same seed gives the same bits on the same device.
+      accelerators: GPUs that must be visible; whatever is there is used.
+    """
+
+    jit: bool = False
+    precision: str = "float32"
+    clip_norm: float | None = None
+    deterministic: bool = True
+    accelerators: int = 0
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> EngineSettings:
+        """Reads the key `engine`."""
+        config = {k: v for k, v in (config or {}).items() if v is not None}
+        _refuse_unknown("engine", config, cls)
+        settings = cls(**config)
+        if settings.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision is {settings.precision!r}; expected one of "
+                f"{', '.join(PRECISIONS)}"
+            )
+        if settings.clip_norm is not None and not settings.clip_norm > 0:
+            raise ValueError(
+                f"clip_norm is {settings.clip_norm}; expected more than 0, or null"
+            )
+        return settings
+
+
+@dataclasses.dataclass(frozen=True)
 class Columns:
     """What is no feature, and what it means.
 
@@ -179,6 +295,13 @@ class TrainSettings:
       optimizer: a name that `keras.optimizers.get` knows.
       seed: of every random choice.
       log_every: steps between two records.
+      eval_every: steps between two scorings of the eval split; None for a fifth of
+        all. They come with the next record.
+      checkpoint_every: steps between two checkpoints; None for a tenth of all. So do
+        they.
+      early_stopping: when to end before the last step, or None.
+      constraint: what the penalties' weights are to bring about, or None.
+      engine: how steps are computed.
       classes: number of classes of a multiclass task, else None.
       model: the network.
     """
@@ -197,6 +320,11 @@ class TrainSettings:
     optimizer: str = "adam"
     seed: int = 0
     log_every: int = 50
+    eval_every: int | None = None
+    checkpoint_every: int | None = None
+    early_stopping: StoppingSettings | None = None
+    constraint: ConstraintSettings | None = None
+    engine: EngineSettings = dataclasses.field(default_factory=EngineSettings)
     classes: int | None = None
     model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
 
@@ -219,6 +347,8 @@ class TrainSettings:
                 "optimizer",
                 "seed",
                 "log_every",
+                "eval_every",
+                "checkpoint_every",
                 "classes",
             )
             if config.get(key) is not None
@@ -232,6 +362,9 @@ class TrainSettings:
             initial_weight=schedule.get("initial_weight"),
             reset_optimizer=bool(schedule.get("reset_optimizer")),
             importance=ImportanceSettings.from_config(config.get("importance")),
+            early_stopping=StoppingSettings.from_config(config.get("early_stopping")),
+            constraint=ConstraintSettings.from_config(config.get("constraint")),
+            engine=EngineSettings.from_config(config.get("engine")),
             model=ModelSettings.from_config(config.get("model")),
             **plain,
         )
@@ -244,9 +377,18 @@ class TrainSettings:
                 f"The task is {self.task!r} and classes is {self.classes!r}; expected "
                 "a number of classes for multiclass and for nothing else"
             )
-        for key in ("steps", "batch_size", "log_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} is {getattr(self, key)}; expected at least 1")
+        keys = ("steps", "batch_size", "log_every", "eval_every", "checkpoint_every")
+        for key in keys:
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ValueError(f"{key} is {value}; expected at least 1")
+        if self.constraint is not None:
+            spread = self.constraint.calibration_slope_spread
+            if spread is not None and self.task != "binary":
+                raise ValueError(
+                    "constraint.calibration_slope_spread needs the task 'binary'; it "
+                    f"is {self.task!r}"
+                )
         known = ("pooled", *self.columns.environments)
         if self.importance is not None and self.importance.target not in known:
             raise ValueError(

@@ -236,18 +236,38 @@ def _training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     weight = curves.series(history, "steps", "weight")
     penalty = curves.series(history, "steps", "penalty")
+    multiplier = curves.series(history, "constraint_steps", "multiplier")
+    bounds = " and ".join(
+        f"{name} at most {number(bound)}"
+        for name, bound in (history.get("bounds") or {}).items()
+    )
     figures: list[dict[str, str]] = []
-    for title, lines, step in (
-        ("Risk on training batches", curves.series(history, "steps", "risk"), None),
-        ("Risk on eval", curves.series(history, "eval_steps", "eval_risk"), None),
-        ("Penalty", penalty, weight[0] if weight else None),
+    for title, lines, step, note in (
+        (
+            "Risk on training batches",
+            curves.series(history, "steps", "risk"),
+            None,
+            "by environment",
+        ),
+        (
+            "Risk on eval",
+            curves.series(history, "eval_steps", "eval_risk"),
+            None,
+            "by environment",
+        ),
+        ("Penalty", penalty, weight[0] if weight else None, "its weight in grey"),
+        (
+            "Constraint",
+            curves.series(history, "constraint_steps", "constraint"),
+            multiplier[0] if multiplier else None,
+            f"{bounds}; what it multiplies the weight by in grey",
+        ),
     ):
         if lines:
             ends = [f"{line.name} ends at {number(line.y[-1])}" for line in lines[:20]]
             label = f"{title} over training steps: {'; '.join(ends)}"
             prefix = f"training-{len(figures)}"
             plot = curves.line_plot(lines, label, prefix, step)
-            note = "its weight in grey" if step else "by environment"
             figures.append({"title": title, "note": note, "plot": plot})
     facts = [
         f"{key} {history[key]}" for key in ("method", "device") if history.get(key)

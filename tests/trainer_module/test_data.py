@@ -105,6 +105,24 @@ def test_the_seed_decides_the_batches():
     assert (first != other).any()
 
 
+@pytest.mark.parametrize("start", [1, 4, 9, 40])
+def test_batches_can_be_left_out(start):
+    split = numbers([50, 3, 7])
+    rows, ids = drawn(split, batches=start + 6)
+    floats, own = zip(*split.balanced(6, 0, start).take(6), strict=True)
+    np.testing.assert_array_equal(np.stack(floats)[:, :, 0], rows[start:])
+    np.testing.assert_array_equal(np.stack(own)[:, :, 0], ids[start:])
+
+
+def test_streamed_batches_can_be_left_out(streamed):
+    whole = list(streamed.balanced(32, seed=0).take(12))
+    for start in (1, 7, 10):
+        rest = list(streamed.balanced(32, 0, start).take(12 - start))
+        for found, expected in zip(rest, whole[start:], strict=True):
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
+
+
 def test_a_batch_of_all_rows_holds_each_once():
     rows, _ = drawn(numbers([2, 2, 2]), batches=3)
     assert (np.sort(rows, axis=1) == np.arange(6)).all()

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.trainer_module.toy import CONFIG, FEATURES, coloured, make_split
 from trainer_module import loop
-from trainer_module.data import Layout, Split
+from trainer_module.checkpoints import Checkpoints
+from trainer_module.errors import SetupError
 from trainer_module.features import Feature
-from trainer_module.history import History, Recorder
+from trainer_module.feeding import feed
+from trainer_module.fit import fit
 from trainer_module.keras3 import keras
 from trainer_module.methods import METHODS
 from trainer_module.model import make_model
@@ -19,54 +22,13 @@ from trainer_module.penalties import EnvironmentBatch
 from trainer_module.reweighting import as_matrix, fit_reweighting
 from trainer_module.settings import TrainSettings
 
-FEATURES = (Feature("numeric_shape"), Feature("numeric_colour"))
-CONFIG = {
-    "label": "late",
-    "environments": ["first", "second"],
-    "batch_size": 2000,
-    "steps": 100,
-    "learning_rate": 0.05,
-    "log_every": 40,
-    "model": {"hidden": [8]},
-}
-
-
-def make_split(features, labels, ids, weights=None):
-    layout = Layout(FEATURES, weighted=weights is not None)
-    columns = [features, labels[:, None]]
-    columns += [] if weights is None else [weights[:, None]]
-    memory = (
-        tf.constant(np.hstack(columns), tf.float32),
-        tf.constant(ids[:, None], tf.int32),
-    )
-    counts = np.bincount(ids, minlength=2)
-    stream = tf.data.Dataset.from_tensors(memory)
-    return Split(layout, ("first", "second"), counts, stream, memory)
-
-
-def coloured(colour_noises, rows=1000, seed=0):
-    """Colored MNIST without the digits.
-
-    Shape agrees with the label in 3 of 4 rows of every environment, colour in all but
-    `colour_noises` of them.
-    """
-    random = np.random.default_rng(seed)
-    parts = []
-    for index, noise in enumerate(colour_noises):
-        shape = np.arange(rows) % 2
-        labels = shape ^ (random.uniform(size=rows) < 0.25)
-        colour = labels ^ (random.uniform(size=rows) < noise)
-        signs = 2.0 * np.stack([shape, colour], axis=1) - 1.0
-        parts.append((signs, labels.astype(float), np.full(rows, index)))
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
-
 
 def run(split, folder=None, evaluation=None, **changes):
     settings = TrainSettings.from_config(CONFIG | changes)
     keras.utils.set_random_seed(settings.seed)
     model = make_model(FEATURES, settings.model)
     splits = [split] if evaluation is None else [split, evaluation]
-    return model, loop.fit(model, splits, settings, folder)
+    return model, fit(model, splits, settings, folder)
 
 
 def accuracy(model, features, labels):
@@ -240,10 +202,7 @@ def test_it_runs_under_a_mirrored_strategy(train):
     with strategy.scope():
         model = make_model(FEATURES, settings.model)
     split = make_split(*train)
-    history = History("erm", "CPU")
-    trainer = loop.Trainer(model, split, settings, strategy)
-    trainer.train(None, Recorder(history, split.environments, None))
-    assert history.steps == [3]
+    assert fit(model, [split], settings, strategy=strategy).steps == [3]
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -292,8 +251,7 @@ def test_the_optimizer_starts_anew_at_the_jump(train):
         settings = TrainSettings.from_config(
             CONFIG | {"methods": half, "schedule": {"kind": "constant"}, "steps": 5}
         )
-        trainer = loop.Trainer(model, split, settings)
-        trainer.train(None, Recorder(History("v_rex", "CPU"), split.environments, None))
+        fit(model, [split], settings)
     for ours, expected in zip(reset.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
     difference = np.abs(kept.get_weights()[0] - reset.get_weights()[0]).max()
@@ -314,15 +272,14 @@ def test_a_checkpoint_holds_model_optimizer_and_objectives(train, tmp_path):
         return [v.numpy() for part in parts for v in part.variables]
 
     first, second = trainer(0), trainer(1)
-    recorder = Recorder(History("group_dro+dann", "CPU"), split.environments, None)
-    first.train(None, recorder)
+    first.run(feed(split, 2000, 0, tf.distribute.get_strategy()), 0, 5)
     changed = [
         not np.array_equal(*pair)
         for pair in zip(state(first), state(second), strict=True)
     ]
     assert all(changed[:4])
-    path = first.checkpoint().write(str(tmp_path / "state"))
-    second.checkpoint().read(path).assert_consumed()
+    path = tf.train.Checkpoint(**first.state).write(str(tmp_path / "state"))
+    tf.train.Checkpoint(**second.state).read(path).assert_consumed()
     for saved, read in zip(state(first), state(second), strict=True):
         np.testing.assert_array_equal(saved, read)
     shares = first.objectives[0].variables[0].numpy()
@@ -376,3 +333,70 @@ def test_results_survive_packing():
     unpacked = dataclasses.astuple(loop.StepResult.unpack(result.pack().numpy()))
     for part, expected in zip(unpacked, parts, strict=True):
         np.testing.assert_array_equal(part, expected)
+
+
+def test_xla_gives_the_same_weights(train):
+    methods = [{"name": "irm_v1", "weight": 20.0}, {"name": "coral"}]
+    options = {"methods": methods, "steps": 15, "log_every": 5}
+    plain, _ = run(make_split(*train), **options)
+    compiled, history = run(make_split(*train), engine={"jit": True}, **options)
+    assert history.steps == [5, 10, 15]
+    for ours, expected in zip(compiled.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_xla_is_refused_with_several_devices(train):
+    settings = TrainSettings.from_config(CONFIG | {"engine": {"jit": True}})
+    model = make_model(FEATURES, settings.model)
+    strategy = tf.distribute.get_strategy()
+
+    class Two:
+        num_replicas_in_sync = 2
+        scope = strategy.scope
+
+    with pytest.raises(SetupError, match="train.jit is true, but there are 2 devices"):
+        loop.Trainer(model, make_split(*train), settings, Two())
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_gradient_of_all_variables_together_is_clipped(train, precision):
+    settings = TrainSettings.from_config(CONFIG)
+    keras.utils.set_random_seed(0)
+    before = make_model(FEATURES, settings.model).get_weights()
+
+    def moved(clip_norm):
+        engine = {"clip_norm": clip_norm, "precision": precision}
+        options = {"optimizer": "sgd", "learning_rate": 1.0, "steps": 1}
+        config = CONFIG | options | {"engine": engine}
+        settings = TrainSettings.from_config(config)
+        keras.utils.set_random_seed(0)
+        model = make_model(FEATURES, settings.model, precision=precision)
+        fit(model, [make_split(*train)], settings)
+        pairs = zip(model.get_weights(), before, strict=True)
+        return np.concatenate([(new - old).ravel() for new, old in pairs])
+
+    whole, clipped = moved(None), moved(0.01)
+    assert np.linalg.norm(whole) > 0.05
+    assert np.linalg.norm(clipped) == pytest.approx(0.01, rel=1e-3)
+    np.testing.assert_allclose(
+        clipped / 0.01, whole / np.linalg.norm(whole), rtol=0.01, atol=1e-3
+    )
+    np.testing.assert_array_equal(moved(1e6), whole)
+
+
+def test_the_last_good_checkpoint_stays_where_the_loss_is_not_finite(train, tmp_path):
+    features, labels, ids = train
+    options = {"steps": 20, "log_every": 1, "checkpoint_every": 1, "batch_size": 10}
+    settings = TrainSettings.from_config(CONFIG | options)
+    # Of the 40 rows of an environment, one comes in the steps 1 to 8.
+    kept = np.r_[:40, 1000:1040]
+    features = features[kept].copy()
+    features[60] = np.inf
+    split = make_split(features, labels[kept], ids[kept])
+    model = make_model(FEATURES, settings.model)
+    with pytest.raises(RuntimeError, match="at step .*'second'.*largest logit"):
+        fit(model, [split], settings, None, str(tmp_path))
+    assert np.isnan(model.get_weights()[0]).any()
+    again = make_model(FEATURES, settings.model)
+    Checkpoints(str(tmp_path), model=again).restore()
+    assert np.isfinite(np.concatenate([w.ravel() for w in again.get_weights()])).all()

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from trainer_module.export import WARMUP_EXAMPLES
-from trainer_module.run_fn import run_fn, use_devices
+from trainer_module.run_fn import run_fn
 from trainer_module.transform_graph import TransformGraph
 
 
@@ -179,7 +179,3 @@ def test_a_bad_config_stops_before_anything_is_written(sample, tmp_path):
     with pytest.raises(ValueError, match="'irm'.*irm_v1"):
         run_fn(fn_args)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_device_is_told():
-    assert use_devices() == ("GPU" if tf.config.list_physical_devices("GPU") else "CPU")

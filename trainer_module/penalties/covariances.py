@@ -46,7 +46,9 @@ def moments_of_cells(
     outputs: tf.Tensor, weights: tf.Tensor, ids: tf.Tensor, cells: Size
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Means and covariances; weights [B] sum to 1 in each of so many cells."""
-    return lay_out(ids, cells).choose(lambda blocks: _of_blocks(outputs, weights, blocks))
+    return lay_out(ids, cells).choose(
+        lambda blocks: _of_blocks(outputs, weights, blocks)
+    )
 
 
 def _of_blocks(

@@ -136,7 +136,9 @@ def _to_pool(
     sources = most * sources[:, :, None] + tf.range(most)
     pool = _rows(flat, tf.reshape(sources, [classes, members * most]))[:, None]
 
-    between = distances(tf.reshape(points, [classes, 1, -1, width]), pool, settings.order)
+    between = distances(
+        tf.reshape(points, [classes, 1, -1, width]), pool, settings.order
+    )
     between = tf.reshape(between, [classes, size, most, members * most])
     to_pool = plan_costs(
         between, masses, tf.repeat(pool_masses, size, axis=1), settings

@@ -28,7 +28,7 @@ def draw(width=1, classes=2, weighted=True, seed=0):
     }
 
 
-def value(arrays, task="binary", on="logits", environments=len(SIZES), **options):
+def value(arrays, task="binary", on="logits", environments=None, **options):
     logits = arrays["outputs"]
     representations = None
     if on == "representations":
@@ -37,7 +37,7 @@ def value(arrays, task="binary", on="logits", environments=len(SIZES), **options
         logits=tf.constant(logits),
         labels=tf.constant(arrays["labels"]),
         environment_ids=tf.constant(arrays["ids"]),
-        num_environments=environments,
+        num_environments=environments or len(SIZES),
         sample_weights=tf.constant(arrays["weights"], tf.float32),
         representations=representations,
         task=task,
@@ -113,7 +113,7 @@ def test_many_environments_are_a_mean_over_all_their_pairs(environments):
         logits=tf.constant(arrays["outputs"]),
         labels=tf.constant(arrays["labels"]),
         environment_ids=tf.constant(arrays["ids"]),
-        num_environments=environments,
+        num_environments=environments or len(SIZES),
     )
     for order in (1, 2):
         found = float(penalties.get("wasserstein", order=order)(batch))
