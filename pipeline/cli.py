@@ -30,6 +30,7 @@ examples:
   tfx-irm validate examples/flights/config.yaml
   tfx-irm run examples/flights/config.yaml
   tfx-irm run examples/flights/config.yaml --method irm_v1 --set train.steps=500
+  tfx-irm compare examples/flights/config.yaml --methods erm,v_rex --seeds 3
   tfx-irm report examples/flights/config.yaml --open
 """,
     "run": """\
@@ -43,6 +44,11 @@ examples:
 examples:
   tfx-irm validate examples/flights/config.yaml
   tfx-irm validate examples/flights/config.yaml --method irm_v1
+""",
+    "compare": """\
+examples:
+  tfx-irm compare examples/flights/config.yaml
+  tfx-irm compare examples/flights/config.yaml --methods erm,irm_v1,v_rex --seeds 3
 """,
     "report": """\
 examples:
@@ -123,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, do, summary in (
         ("run", _run, "run a pipeline here, from its sources to its verdict"),
         ("validate", _validate, "check a config and its sources; run nothing"),
+        ("compare", _compare, "train several methods on the same data; decide nothing"),
         ("report", _report, "print where the report of a run is"),
     ):
         command = _make(commands, name, f"{summary[0].upper()}{summary[1:]}.", summary)
@@ -136,7 +143,21 @@ def _parser() -> argparse.ArgumentParser:
             dest="sets",
             help="set a key of the config, as in train.steps=500 (repeatable)",
         )
-        if name != "report":
+        if name == "compare":
+            command.add_argument(
+                "--methods",
+                metavar="A,B",
+                help="methods, as train.methods changes them; default: the config's"
+                " and erm",
+            )
+            command.add_argument(
+                "--seeds",
+                type=int,
+                default=1,
+                metavar="N",
+                help="seeds of each, from train.seed on; default: 1",
+            )
+        elif name != "report":
             command.add_argument(
                 "--method",
                 metavar="NAME",
@@ -196,6 +217,19 @@ def _run(options: argparse.Namespace) -> int:
     if sentence:
         print(f"tfx-irm: {sentence}", file=sys.stderr)
     return result.exit_code
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from pipeline import compare, sources_check
+
+    methods = None if options.methods is None else options.methods.split(",")
+    found = compare.candidates(options.config, methods, options.seeds, options.sets)
+    for candidate in {c.method: c for c in found}.values():
+        sources_check.check(candidate.config)
+        if candidate.config.train.model.build:
+            sys.path.append(candidate.config.folder)
+    _, status = compare.compare(found, debug=options.debug)
+    return status
 
 
 def _report(options: argparse.Namespace) -> int:

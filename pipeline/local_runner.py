@@ -56,7 +56,7 @@ def run(config: PipelineConfig, *, debug: bool = False) -> RunResult:
             raise
         except Exception as failure:
             traceback.print_exc()
-            error = _explain(failure, stages, folder)
+            error = explain(failure, stages, folder)
             if debug:
                 say(traceback.format_exc())
         from pipeline import summary
@@ -93,7 +93,7 @@ def _execute(
             note.cached, outputs[node.name] = node.launch()
 
 
-def _explain(
+def explain(
     failure: BaseException, stages: list[run_log.Stage], folder: str
 ) -> dict[str, Any]:
     """Exit code and sentence of a failure: the innermost error meant for the user."""

@@ -1,9 +1,11 @@
 """The pipeline: one short builder a stage, the same graph wherever it runs."""
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 from tfx import v1 as tfx
@@ -18,7 +20,7 @@ from components.multi_env_example_gen.component import MultiEnvExampleGen
 from components.pusher.component import Pusher
 from components.source_manifest import listing
 from components.source_manifest.component import SourceManifest
-from pipeline.config import ENVIRONMENT, PipelineConfig
+from pipeline.config import ENVIRONMENT, Evaluate, PipelineConfig
 from pipeline.eval_config import eval_config, slices
 
 _PACKAGES = ("tfx-irm", "tfx", "tensorflow", "tensorflow-model-analysis", "keras")
@@ -34,16 +36,10 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     Raises:
       DataError: environments told by a column cannot be read from the data.
     """
-    manifest = SourceManifest(config.data.sources)
-    examples = _examples(config, manifest)
-    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
-    schema = _schema(config, statistics)
-    anomalies = tfx.components.ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-    )
+    prepared = _prepare(config)
     settings = custom_config(config)
-    transform = _transform(examples, schema, settings)
-    trainer = _trainer(config, examples, schema, transform, settings)
+    examples = prepared.examples
+    trainer = _trainer(config, prepared, settings)
     baseline = _latest_blessed_model()
     evaluator = _evaluator(config, examples, trainer, baseline)
     validator = InvarianceValidator(
@@ -64,12 +60,7 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         pipeline_root=runtime.pipeline_root,
         metadata_connection_config=runtime.metadata_connection(),
         components=[
-            manifest,
-            examples,
-            statistics,
-            schema,
-            anomalies,
-            transform,
+            *prepared.components,
             trainer,
             baseline,
             evaluator,
@@ -79,6 +70,66 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         enable_cache=True,
         beam_pipeline_args=runtime.beam_args(),
     )
+
+
+def create_comparison(
+    candidates: Mapping[str, PipelineConfig], runtime: Any
+) -> tfx.dsl.Pipeline:
+    """The graph that trains and evaluates several candidates on the same artifacts.
+
+    Up to Transform it is that of `create_pipeline`, and what that has made is reused.
+    There is no baseline, no verdict and nothing to push.
+
+    Args:
+      candidates: label -> config; they differ in `train` alone. The nodes of a
+        candidate are `Trainer.<label>` and `Evaluator.<label>`.
+      runtime: says where.
+
+    Raises:
+      DataError: environments told by a column cannot be read from the data.
+    """
+    config = next(iter(candidates.values()))
+    prepared = _prepare(config)
+    nodes: list[base_node.BaseNode] = []
+    for label, candidate in candidates.items():
+        settings = custom_config(candidate)
+        trainer = _trainer(candidate, prepared, settings).with_id(f"Trainer.{label}")
+        # Overall and by environment is all that is compared.
+        plain = candidate.model_copy(update={"evaluate": Evaluate()})
+        evaluator = _evaluator(plain, prepared.examples, trainer, None)
+        nodes += [trainer, evaluator.with_id(f"Evaluator.{label}")]
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=runtime.pipeline_root,
+        metadata_connection_config=runtime.metadata_connection(),
+        components=[*prepared.components, *nodes],
+        enable_cache=True,
+        beam_pipeline_args=runtime.beam_args(),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """What every training starts from."""
+
+    components: list[base_node.BaseNode]
+    examples: Any
+    schema: Any
+    transform: Any
+
+
+def _prepare(config: PipelineConfig) -> _Prepared:
+    """From the sources to the transform graph."""
+    manifest = SourceManifest(config.data.sources)
+    examples = _examples(config, manifest)
+    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
+    schema = _schema(config, statistics)
+    anomalies = tfx.components.ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    transform = _transform(examples, schema, custom_config(config))
+    components = [manifest, examples, statistics, schema, anomalies, transform]
+    return _Prepared(components, examples, schema, transform)
 
 
 def custom_config(config: PipelineConfig) -> dict[str, Any]:
@@ -198,17 +249,13 @@ def _transform_part(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trainer(
-    config: PipelineConfig,
-    examples: base_node.BaseNode,
-    schema: base_node.BaseNode,
-    transform: base_node.BaseNode,
-    settings: dict[str, Any],
+    config: PipelineConfig, prepared: _Prepared, settings: dict[str, Any]
 ) -> Any:
     return tfx.components.Trainer(
         run_fn="trainer_module.run_fn.run_fn",
-        examples=examples.outputs["examples"],
-        schema=schema.outputs["schema"],
-        transform_graph=transform.outputs["transform_graph"],
+        examples=prepared.examples.outputs["examples"],
+        schema=prepared.schema.outputs["schema"],
+        transform_graph=prepared.transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=["train"], num_steps=config.train.steps),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config=settings,
@@ -227,13 +274,13 @@ def _evaluator(
     config: PipelineConfig,
     examples: base_node.BaseNode,
     trainer: base_node.BaseNode,
-    baseline: base_node.BaseNode,
+    baseline: base_node.BaseNode | None,
 ) -> Any:
     data = config.data
     return Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
+        baseline_model=None if baseline is None else baseline.outputs["model"],
         eval_config=eval_config(config),
         example_splits=["eval", "ood"] if data.held_out else ["eval"],
         options={

@@ -166,3 +166,33 @@ def test_truncated_source_ends_in_a_sentence_and_leaves_nothing(tmp_path):
     assert told == run.summary["error"]
     assert not list((left / "examples").glob("*"))
     assert not (tmp_path / "serving").exists()
+
+
+def test_methods_are_compared_on_the_artifacts_of_the_runs(project, first, third):
+    """Nothing before training runs again, and the same training gives the same."""
+    command = [sys.executable, "-m", "pipeline.cli", "compare", str(project.config)]
+    done = subprocess.run(
+        [*command, "--methods", "erm,v_rex"],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    stages = [line.split() for line in done.stdout.splitlines() if " s" in line]
+    reused = {words[0] for words in stages if words[-1] == "reused"}
+    assert {"MultiEnvExampleGen", "StatisticsGen", "Transform"} <= reused
+    assert not any(name.startswith(("Trainer", "Evaluator")) for name in reused)
+    (folder,) = (project.folder / "runs-root" / "comparisons").iterdir()
+    document = json.loads((folder / "comparison.json").read_text())
+    assert [run["method"] for run in document["runs"]] == ["erm", "v_rex"]
+    assert document["training"] == ["EWR", "JFK"]
+    erm, v_rex = (run["environments"] for run in document["runs"])
+    for name, split in (("EWR", "eval"), ("JFK", "eval"), ("LGA", "ood")):
+        expected = first.summary["metrics"][split][f"environment={name}"]
+        for metric in ("auc", "log_loss", "calibration_slope"):
+            assert v_rex[name][metric] == pytest.approx(expected[metric], rel=1e-9)
+        assert erm[name]["log_loss"] != v_rex[name]["log_loss"]
+    assert "| v_rex" in done.stdout
+    assert str(folder / "comparison.html") in done.stdout
+    assert "0 failed" not in (folder / "comparison.html").read_text()

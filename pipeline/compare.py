@@ -1,0 +1,229 @@
+"""`tfx-irm compare`: several methods and seeds, trained and evaluated on the same data.
+
+Ingestion, statistics and Transform run once, and are those of `tfx-irm run`. No
+baseline, no verdict, no push: it shows, and decides nothing.
+"""
+
+import dataclasses
+import datetime
+import json
+import math
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pipeline import run_log
+from pipeline.config import ENVIRONMENT, PipelineConfig
+from pipeline.config_io import load_config
+from pipeline.errors import ConfigError
+
+MOST_RUNS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A method with a seed, and the config that trains it."""
+
+    method: str
+    seed: int
+    config: PipelineConfig
+
+    @property
+    def label(self) -> str:
+        """Of its nodes."""
+        return f"{self.method}.{self.seed}"
+
+
+def candidates(
+    path: str, methods: Sequence[str] | None, seeds: int, sets: Sequence[str] = ()
+) -> list[Candidate]:
+    """The runs of a comparison, the configured method's name first if none is given.
+
+    Args:
+      path: of the config.
+      methods: names; None for `erm` beside what the config trains with.
+      seeds: how many of each; they count up from `train.seed`.
+      sets: `a.b=value` each, for all of them.
+
+    Raises:
+      ConfigError: an unknown method, a wrong config or number.
+    """
+    if not 1 <= seeds <= MOST_RUNS:
+        raise ConfigError(f"--seeds is {seeds}; expected 1 to {MOST_RUNS}")
+    plain = load_config(path, sets=sets)
+    if methods is None:
+        configs = {plain.method_label.replace(" ", ""): plain}
+        configs.setdefault("erm", load_config(path, sets=sets, method="erm"))
+    else:
+        twice = sorted({m for m in methods if methods.count(m) > 1})
+        if twice:
+            raise ConfigError(f"--methods has {twice[0]!r} twice; name it once")
+        configs = {m: load_config(path, sets=sets, method=m) for m in methods}
+    if len(configs) * seeds > MOST_RUNS:
+        raise ConfigError(
+            f"--methods and --seeds make {len(configs) * seeds} runs; expected at most "
+            f"{MOST_RUNS}"
+        )
+    return [
+        Candidate(method, config.train.seed + i, _seeded(config, i))
+        for method, config in configs.items()
+        for i in range(seeds)
+    ]
+
+
+def _seeded(config: PipelineConfig, more: int) -> PipelineConfig:
+    train = config.train.model_copy(update={"seed": config.train.seed + more})
+    return config.model_copy(update={"train": train})
+
+
+def compare(found: Sequence[Candidate], *, debug: bool = False) -> tuple[str, int]:
+    """Runs a comparison and leaves `comparison.json` and `comparison.html`.
+
+    Args:
+      found: of `candidates`.
+      debug: tracebacks on the terminal too.
+
+    Returns:
+      The folder that they lie in, and the exit code: 0, or 1 where a run failed.
+
+    Raises:
+      ConfigError, DataError: nothing could be compared.
+      KeyboardInterrupt: after the log was closed.
+    """
+    started = time.time()
+    config = found[0].config
+    now = datetime.datetime.now()
+    folder = os.path.join(config.root, "comparisons", now.strftime("%Y%m%d-%H%M%S-%f"))
+    os.makedirs(folder)
+    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+        say(f"{config.name}: {len(found)} runs compared")
+        try:
+            runs = _execute(found, folder, say, debug)
+        except KeyboardInterrupt:
+            say("\ninterrupted; the same command goes on after the last finished stage")
+            raise
+        from pipeline import comparison, comparison_page
+
+        methods = list(dict.fromkeys(candidate.method for candidate in found))
+        document: dict[str, Any] = {
+            "name": config.name,
+            "date": now.date().isoformat(),
+            "seconds": round(time.time() - started, 1),
+            "training": _training(runs),
+            "held_out": list(config.data.held_out),
+            "settings": {c.method: _settings(c.config) for c in found},
+            "methods": comparison.summarize(runs, methods),
+            "runs": runs,
+        }
+        page = comparison_page.page(document)
+        for name, text in (
+            ("comparison.html", page),
+            ("comparison.json", json.dumps(_plain(document), indent=1)),
+        ):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        say("")
+        for line in comparison_page.table(document["methods"]):
+            say(line)
+        say("")
+        say(f"report   {os.path.join(folder, 'comparison.html')}")
+    return folder, int(any(run["error"] for run in runs))
+
+
+def _execute(
+    found: Sequence[Candidate], folder: str, say: Callable[..., None], debug: bool
+) -> list[dict[str, Any]]:
+    """Launches every node; a candidate that fails leaves the others alone."""
+    stages: list[run_log.Stage] = []
+    outputs: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    with run_log.stage("start", stages, say) as _:
+        from pipeline import local_runner, tfx_local
+        from pipeline.pipeline import create_comparison
+        from pipeline.runtime import Local
+
+        config = found[0].config
+        graph = create_comparison({c.label: c.config for c in found}, Local(config))
+        nodes = tfx_local.prepare(graph, os.path.basename(folder))
+    for node in nodes:
+        _, _, label = node.name.partition(".")
+        if label in errors:
+            continue
+        try:
+            with run_log.stage(node.name, stages, say) as note:
+                note.cached, outputs[node.name] = node.launch()
+        except Exception as failure:
+            traceback.print_exc()
+            if debug:
+                say(traceback.format_exc())
+            error = local_runner.explain(failure, stages, folder)
+            if not label or error["exit"] == 2:
+                raise ConfigError(error["sentence"]) from failure
+            errors[label] = error["sentence"]
+            say(f"  {error['sentence']}")
+    return [_run(c, outputs, errors.get(c.label)) for c in found]
+
+
+def _run(
+    candidate: Candidate, outputs: Mapping[str, Any], error: str | None
+) -> dict[str, Any]:
+    from components.evaluator import results
+    from pipeline import comparison
+
+    environments = {}
+    if error is None:
+        (evaluation,) = outputs[f"Evaluator.{candidate.label}"]["evaluation"]
+        environments = comparison.environments_of(
+            results.load_results(evaluation.uri),
+            ENVIRONMENT,
+            candidate.config.data.held_out,
+        )
+    return {
+        "method": candidate.method,
+        "seed": candidate.seed,
+        "error": error,
+        "figures": comparison.figures_of(environments),
+        "environments": environments,
+    }
+
+
+def _training(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    names: dict[str, None] = {}
+    for run in runs:
+        for name, entry in run["environments"].items():
+            if entry["split"] == "eval":
+                names[name] = None
+    return list(names)
+
+
+def _settings(config: PipelineConfig) -> str:
+    """What a method is trained with, in a line."""
+    train = config.train
+    parts = []
+    for term in train.terms:
+        options = [f"{key}={value}" for key, value in term["options"].items()]
+        weight = [] if term["name"] == "erm" else [f"weight {term['weight']:g}"]
+        parts.append(" ".join([term["name"], *weight, *options]))
+    if train.has_penalty:
+        parts.append(f"{train.penalty.schedule} at {train.anneal_steps}")
+    hidden = "-".join(map(str, train.model.hidden))
+    network = train.model.build or f"{hidden}, L2 {train.model.l2:g}"
+    return ", ".join(
+        [
+            *parts,
+            f"{train.steps} steps of {train.batch_size}",
+            f"{train.optimizer} {train.learning_rate:g}",
+            network,
+        ]
+    )
+
+
+def _plain(value: Any) -> Any:
+    """JSON without NaN: null instead."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

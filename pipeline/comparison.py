@@ -1,0 +1,185 @@
+"""What a comparison found: figures of each run, and of each method over its seeds."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.evaluator.results import SliceResult
+
+METRICS = ("auc", "log_loss", "accuracy", "calibration_slope")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A figure of a run.
+
+    Attributes:
+      key: in `comparison.json`.
+      title: in tables.
+      best: "high", "low" or "one", or None where none is.
+      digits: after the point.
+    """
+
+    key: str
+    title: str
+    best: str | None
+    digits: int = 3
+
+
+COLUMNS = (
+    Column("auc_mean", "AUC, mean", "high"),
+    Column("auc_worst", "AUC, worst", "high"),
+    Column("auc_gap", "AUC gap", "low"),
+    Column("auc_held_out", "AUC, held out", "high"),
+    Column("log_loss_mean", "log loss, mean", "low"),
+    Column("log_loss_held_out", "log loss, held out", "low"),
+    Column("slope_training", "slope, training", "one", 2),
+    Column("slope_spread", "slope spread", "low", 2),
+    Column("slope_held_out", "slope, held out", "one", 2),
+)
+
+
+def environments_of(
+    results: Sequence[SliceResult], environment: str, held_out: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Metrics of each environment: training ones on `eval`, held-out ones on `ood`.
+
+    Args:
+      results: of one evaluation.
+      environment: name of the feature that tells the environment.
+      held_out: names of the environments that were not trained on.
+
+    Returns:
+      environment -> split, examples and metrics; NaN where undefined.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for result in results:
+        if [feature for feature, _ in result.slice] != [environment]:
+            continue
+        name = result.slice[0][1]
+        if result.split != ("ood" if name in held_out else "eval"):
+            continue
+        found[name] = {
+            "split": result.split,
+            "examples": result.examples,
+            **{metric: result.metrics[metric].value for metric in METRICS},
+        }
+    return found
+
+
+def figures_of(environments: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The figures of one run, by the keys of `COLUMNS`; NaN where there is none.
+
+    Means, worst values and gaps are over the training environments on `eval`. Of
+    several held-out ones the worst counts; of slopes the one farthest from 1.
+    """
+    training = [e for e in environments.values() if e["split"] == "eval"]
+    held_out = [e for e in environments.values() if e["split"] == "ood"]
+
+    def values(entries: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
+        return [float(entry[metric]) for entry in entries]
+
+    aucs, losses = values(training, "auc"), values(training, "log_loss")
+    slopes = values(training, "calibration_slope")
+    return {
+        "auc_mean": _mean(aucs),
+        "auc_worst": _extreme(min, aucs),
+        "auc_gap": _extreme(max, aucs) - _extreme(min, aucs),
+        "auc_held_out": _extreme(min, values(held_out, "auc")),
+        "log_loss_mean": _mean(losses),
+        "log_loss_held_out": _extreme(max, values(held_out, "log_loss")),
+        "slope_training": _farthest_from_one(slopes),
+        "slope_spread": _extreme(max, slopes) - _extreme(min, slopes),
+        "slope_held_out": _farthest_from_one(values(held_out, "calibration_slope")),
+    }
+
+
+def summarize(
+    runs: Sequence[Mapping[str, Any]], methods: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row for each method: mean and standard deviation over its seeds.
+
+    Args:
+      runs: with `method`, `seed`, `figures` and `error`, which is None or a sentence.
+      methods: their order.
+
+    Returns:
+      Rows with `method`, `seeds`, `failed` and `figures`: key -> [mean, standard
+      deviation], the latter NaN for one seed.
+    """
+    rows = []
+    for method in methods:
+        mine = [run for run in runs if run["method"] == method]
+        done = [run["figures"] for run in mine if run["error"] is None]
+        figures = {}
+        for column in COLUMNS:
+            values = [figures[column.key] for figures in done]
+            spread = statistics.stdev(values) if len(values) > 1 else math.nan
+            figures[column.key] = [_mean(values), spread]
+        rows.append(
+            {
+                "method": method,
+                "seeds": len(done),
+                "failed": len(mine) - len(done),
+                "figures": figures,
+            }
+        )
+    return rows
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns in which any row has a figure."""
+    return [
+        column
+        for column in COLUMNS
+        if any(not math.isnan(row["figures"][column.key][0]) for row in rows)
+    ]
+
+
+def best_of(rows: Sequence[Mapping[str, Any]], column: Column) -> set[str]:
+    """Methods whose mean is the best of a column to the digits that are shown."""
+    if column.best is None:
+        return set()
+    means = {row["method"]: row["figures"][column.key][0] for row in rows}
+    shown = {m: round(v, column.digits) for m, v in means.items() if not math.isnan(v)}
+
+    def badness(value: float) -> float:
+        return {"high": -value, "low": value}.get(
+            column.best or "", _distance_from_one(value)
+        )
+
+    least = min((badness(value) for value in shown.values()), default=math.nan)
+    return {method for method, value in shown.items() if badness(value) == least}
+
+
+def cell(figures: Sequence[float], digits: int) -> str:
+    """`0.712 ± 0.004`; without the second part for one seed, and `-` for none."""
+    mean, spread = figures
+    if math.isnan(mean):
+        return "-"
+    text = f"{mean:.{digits}f}"
+    return text if math.isnan(spread) else f"{text} ± {spread:.{digits}f}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if values else math.nan
+
+
+def _extreme(choose: Any, values: Sequence[float]) -> float:
+    """The smallest or largest; NaN where there is none or one is undefined."""
+    if not values or any(map(math.isnan, values)):
+        return math.nan
+    return float(choose(values))
+
+
+def _farthest_from_one(slopes: Sequence[float]) -> float:
+    if not slopes or any(map(math.isnan, slopes)):
+        return math.nan
+    return max(slopes, key=_distance_from_one)
+
+
+def _distance_from_one(slope: float) -> float:
+    """0.5 is as far as 2; what is not positive is farther than all that is."""
+    return abs(math.log(slope)) if slope > 0 else math.inf
