@@ -50,6 +50,11 @@ examples:
   tfx-irm compare examples/flights/config.yaml
   tfx-irm compare examples/flights/config.yaml --methods erm,irm_v1,v_rex --seeds 3
 """,
+    "tune": """\
+examples:
+  tfx-irm tune examples/flights/config.yaml --trials 20
+  tfx-irm tune examples/flights/config.yaml --method irm_v1 --select invariance
+""",
     "report": """\
 examples:
   tfx-irm report examples/flights/config.yaml
@@ -130,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", _run, "run a pipeline here, from its sources to its verdict"),
         ("validate", _validate, "check a config and its sources; run nothing"),
         ("compare", _compare, "train several methods on the same data; decide nothing"),
+        ("tune", _tune, "search hyperparameters; held-out data are never read"),
         ("report", _report, "print where the report of a run is"),
     ):
         command = _make(commands, name, f"{summary[0].upper()}{summary[1:]}.", summary)
@@ -163,6 +169,19 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="NAME",
                 help="train with another method, as train.methods changes it",
             )
+            if name == "tune":
+                command.add_argument(
+                    "--trials",
+                    type=int,
+                    metavar="N",
+                    help="how many models to train; default: tune.trials",
+                )
+                command.add_argument(
+                    "--select",
+                    metavar="RULE",
+                    help="training_environments, worst_training_environment,"
+                    " leave_one_environment_out or invariance; default: tune.select",
+                )
         else:
             command.add_argument("--run", metavar="ID", help="a run; default: the last")
             command.add_argument(
@@ -230,6 +249,20 @@ def _compare(options: argparse.Namespace) -> int:
             sys.path.append(candidate.config.folder)
     _, status = compare.compare(found, debug=options.debug)
     return status
+
+
+def _tune(options: argparse.Namespace) -> int:
+    for key in ("trials", "select"):
+        value = getattr(options, key)
+        if value is not None:
+            options.sets.append(f"tune.{key}={value}")
+    config = _load(options)
+    from pipeline import sources_check, tune
+
+    sources_check.check(config)
+    if config.train.model.build:
+        sys.path.append(config.folder)
+    return tune.tune(config, debug=options.debug)
 
 
 def _report(options: argparse.Namespace) -> int:

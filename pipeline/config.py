@@ -30,6 +30,7 @@ from pipeline.config_types import (
 from pipeline.data_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.data_config import Data
 from pipeline.train_config import Train
+from pipeline.tune_config import Tune
 
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?$"
 
@@ -91,6 +92,7 @@ class PipelineConfig(Section):
     task: Literal["binary"] = "binary"
     data: Data
     train: Train = Train()
+    tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
     checks: Checks = Field(examples=["{worst: {auc: {min: 0.65}}}"])
     verdict: Verdict = Verdict()
@@ -130,6 +132,17 @@ class PipelineConfig(Section):
                 ["train", "batch_size"],
                 f"is {self.train.batch_size}, but each of the {len(training)} training"
                 " environments needs a row of every batch; raise it",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tunes_within_training(self) -> "PipelineConfig":
+        anneal = self.tune.anneal_steps
+        if anneal is not None and anneal[1] >= self.train.steps:
+            raise problem(
+                ["tune", "anneal_steps"],
+                f"goes up to {anneal[1]}, but training ends after {self.train.steps}"
+                " steps (train.steps), before the penalty has its weight; lower it",
             )
         return self
 

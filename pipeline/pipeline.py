@@ -20,6 +20,7 @@ from components.multi_env_example_gen.component import MultiEnvExampleGen
 from components.pusher.component import Pusher
 from components.source_manifest import listing
 from components.source_manifest.component import SourceManifest
+from components.tuner.component import Tuner
 from pipeline.config import ENVIRONMENT, Evaluate, PipelineConfig
 from pipeline.eval_config import eval_config, slices
 
@@ -103,6 +104,44 @@ def create_comparison(
         pipeline_root=runtime.pipeline_root,
         metadata_connection_config=runtime.metadata_connection(),
         components=[*prepared.components, *nodes],
+        enable_cache=True,
+        beam_pipeline_args=runtime.beam_args(),
+    )
+
+
+def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
+    """The graph that searches for hyperparameters.
+
+    Up to Transform it is that of `create_pipeline`. The Tuner gets the splits `train`
+    and `eval`; held-out environments are in neither.
+
+    Args:
+      config: validated.
+      runtime: says where.
+
+    Raises:
+      DataError: environments told by a column cannot be read from the data.
+    """
+    prepared = _prepare(config)
+    tune = {
+        "trials": config.tune.trials,
+        "rule": config.tune.select,
+        "space": config.tune.space(config.train),
+    }
+    tuner = Tuner(
+        tuner_fn="trainer_module.tuning.tuner_fn",
+        examples=prepared.examples.outputs["examples"],
+        schema=prepared.schema.outputs["schema"],
+        transform_graph=prepared.transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=["train"]),
+        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
+        custom_config={**custom_config(config), "tune": tune},
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=runtime.pipeline_root,
+        metadata_connection_config=runtime.metadata_connection(),
+        components=[*prepared.components, tuner],
         enable_cache=True,
         beam_pipeline_args=runtime.beam_args(),
     )

@@ -45,7 +45,7 @@ def slope_spread(
     """
     rows = [ids == e for e in np.unique(ids[ids >= 0])]
     slopes = np.array(
-        [calibration_slope(logits[m], labels[m], weights[m]) for m in rows]
+        [calibration_slope(logits[m], labels[m], weights[m]).value for m in rows]
     )
     if len(slopes) < 2 or not np.isfinite(slopes).all():
         return math.nan

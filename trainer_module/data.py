@@ -165,6 +165,26 @@ class Split:
             )
         return joined.prefetch(tf.data.AUTOTUNE)
 
+    def without(self, index: int) -> Split:
+        """The split as if it had never had one of its environments."""
+
+        def leave(floats: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            own = ids[:, -1:]
+            own = tf.where(own == index, -1, own - tf.cast(own > index, tf.int32))
+            return floats, tf.concat([ids[:, :-1], own], axis=1)
+
+        names = list(self.environments)
+        del names[index]
+        with tf.device("CPU"):
+            memory = None if self.memory is None else leave(*self.memory)
+        return Split(
+            self.layout,
+            tuple(names),
+            np.delete(self.counts, index),
+            self.stream.map(leave),
+            memory,
+        )
+
     def _is_whole(self, share: int) -> bool:
         """Whether `share` rows of each environment are all rows there are."""
         if self.memory is None or (self.counts != share).any():

@@ -21,6 +21,7 @@ from trainer_module.keras3 import keras
 from trainer_module.model import call_model
 from trainer_module.optimizers import make_optimizer
 from trainer_module.reweighting import Reweighting
+from trainer_module.scoring import Predictor
 from trainer_module.settings import TrainSettings
 
 
@@ -54,6 +55,7 @@ class Trainer:
       optimizer: of the network's variables and the objectives'.
       objectives: one for each method of the sum.
       multiplier: scalar, of all their weights; see constraint.py.
+      outputs: gives the model's outputs on a split.
     """
 
     def __init__(
@@ -112,10 +114,10 @@ class Trainer:
                 self._step, jit_compile=True, autograph=False, reduce_retracing=True
             )
         self._run_steps = tf.function(self._steps)
-        self._score, self._predict = (
-            tf.function(function, autograph=False, reduce_retracing=True)
-            for function in (self._score_batch, self._predict_batch)
+        self._score = tf.function(
+            self._score_batch, autograph=False, reduce_retracing=True
         )
+        self.outputs = Predictor(model, train.layout)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -165,11 +167,6 @@ class Trainer:
             weights += weight.numpy()
         with np.errstate(invalid="ignore"):
             return self.same_everywhere(np.where(weights > 0, losses / weights, np.nan))
-
-    def outputs(self, split: Split) -> tuple[np.ndarray, ...]:
-        """Logits [N, K], labels [N], environment ids [N] and weights [N] of a split."""
-        parts = [self._predict(*batch) for batch in split.batches()]
-        return tuple(np.concatenate(same) for same in zip(*parts, strict=True))
 
     def same_everywhere(self, values: np.ndarray) -> np.ndarray:
         """The mean over all workers, so that all of them decide alike."""
@@ -320,20 +317,6 @@ class Trainer:
         environments = penalties.group_by_environment(batch)
         risk = environments.mean(penalties.per_example_loss(batch))
         return risk, environments.total_weight
-
-    def _predict_batch(
-        self, floats: tf.Tensor, ids: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        rows = self._layout.unpack(floats, ids)
-        logits, _ = call_model(self.model, rows.features, False)
-        labels = tf.reshape(rows.labels, [-1])
-        weights = tf.ones_like(labels) if rows.weights is None else rows.weights
-        return (
-            tf.cast(logits, tf.float32),
-            labels,
-            rows.environment_ids,
-            tf.reshape(weights, [-1]),
-        )
 
     def _batch(
         self, rows: Rows, logits: tf.Tensor, representations: tf.Tensor | None

@@ -122,15 +122,17 @@ def _process(
         keep = pa.array(known)
         columns = {name: column.filter(keep) for name, column in columns.items()}
         label, environment = label.filter(keep), environment.filter(keep)
+    features = {n: to_feature(column, schema[n]) for n, column in columns.items()}
     hashes = splitting.key_hashes(
         [
-            as_kind(_flat(columns[k], schema[k]), schema[k].kind)
+            features[k]
+            if pa.types.is_nested(columns[k].type)
+            else as_kind(columns[k], schema[k].kind)
             for k in spec.split_by or schema
         ]
     )
     chosen = _assign(environment, hashes, task, spec)
     _count(total, chosen, environment, label, columns, task, spec, schema)
-    features = {n: to_feature(column, schema[n]) for n, column in columns.items()}
     features[spec.label["name"]] = to_feature(label, Column("int"))
     if spec.environment_column != ENVIRONMENT:
         features[ENVIRONMENT] = to_feature(environment, Column("bytes"))

@@ -26,7 +26,8 @@ def key_hashes(columns: Sequence[pa.Array]) -> np.ndarray:
         [rows]; values may be missing or lists.
 
     Returns:
-      uint64 [rows]. 1, 1.0 and True hash alike, so int here and float there agree.
+      uint64 [rows]. 1, 1.0 and True hash alike, so int here and float there agree, and
+      so do a value and a list of it alone, a missing value and an empty list.
     """
     state = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
@@ -53,10 +54,29 @@ def _digests(column: pa.Array) -> np.ndarray:
     if pa.types.is_null(column.type):
         return np.full(len(column), _MISSING)
     if pa.types.is_nested(column.type):
-        column = pa.array([str(value.as_py()) for value in column], pa.string())
+        return _list_digests(column)
     encoded = pc.dictionary_encode(column)
     texts = encoded.dictionary.cast(pa.binary()).to_pylist()
     digests = [hashlib.blake2b(text, digest_size=8).digest() for text in texts]
     values = np.frombuffer(b"".join(digests), dtype="<u8")
     index = pc.fill_null(encoded.indices, len(values)).to_numpy()
     return np.append(values, _MISSING)[index]
+
+
+def _list_digests(column: pa.Array) -> np.ndarray:
+    """One number for each list, of all its values in their order; uint64 [rows]."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+    lengths = lengths.astype(np.int64)
+    values = _digests(pc.list_flatten(column))
+    starts = np.cumsum(lengths) - lengths
+    several = lengths > 1
+    within = np.arange(len(values)) - np.repeat(starts, lengths)
+    with np.errstate(over="ignore"):
+        placed = mix(values + mix(within.astype(np.uint64)))
+        sums = np.zeros(len(lengths), dtype=np.uint64)
+        np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), placed)
+        joint = mix(sums + lengths.astype(np.uint64))
+    found = np.where(several, joint, _MISSING)
+    single = lengths == 1
+    found[single] = values[starts[single]]
+    return found

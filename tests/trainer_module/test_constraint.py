@@ -30,8 +30,20 @@ def test_the_slope_is_sklearns(slope):
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
     expected = model.fit(logits[:, None], labels, weights).coef_[0, 0]
     found = calibration_slope(logits, labels, weights)
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    assert calibration_slope(logits / 10, labels, weights) == pytest.approx(10 * found)
+    assert found.value == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    timid = calibration_slope(logits / 10, labels, weights)
+    assert timid.value == pytest.approx(10 * found.value)
+    assert timid.variance == pytest.approx(100 * found.variance)
+
+
+def test_the_variance_is_that_of_slopes_of_other_samples():
+    found = [
+        calibration_slope(*draw(1.0, seed=i)[:2], np.ones(500)) for i in range(300)
+    ]
+    spread = np.var([slope.value for slope in found])
+    assert np.mean([slope.variance for slope in found]) == pytest.approx(
+        spread, rel=0.2
+    )
 
 
 def test_rows_without_weight_count_for_nothing():
@@ -52,14 +64,14 @@ def test_rows_without_weight_count_for_nothing():
 )
 def test_where_there_is_no_slope_it_is_nan(logits, labels):
     found = calibration_slope(np.array(logits), np.array(labels), np.ones(3))
-    assert math.isnan(found)
+    assert math.isnan(found.value)
 
 
 def test_spreads_are_of_the_environments_that_are_there():
     assert constraint.risk_gap(np.array([0.3, math.nan, 0.5])) == pytest.approx(0.2)
     assert math.isnan(constraint.risk_gap(np.array([0.3, math.nan])))
     parts = [draw(slope, seed=i) for i, slope in enumerate((0.5, 1.0, 2.0))]
-    slopes = [calibration_slope(*part) for part in parts]
+    slopes = [calibration_slope(*part).value for part in parts]
     logits, labels, weights = (
         np.concatenate(same) for same in zip(*parts, strict=True)
     )

@@ -56,6 +56,23 @@ def test_any_column_can_be_part_of_a_row_hash(array):
     assert (hashes[0] == hashes[1]) == (array.null_count == 4)
 
 
+def test_every_value_of_a_list_counts_and_so_does_its_place():
+    lists = [[1, 2, 3], [0, 2, 3], [3, 2, 1], [1, 2], [1, 2, 3, 3], [3], [1, 1], [2, 2]]
+    hashes = splitting.key_hashes([pa.array(lists)]).tolist()
+    assert len(set(hashes)) == len(lists)
+    # Whichever rows are in the batch.
+    sliced = splitting.key_hashes([pa.array([[9, 9], *lists, []]).slice(1, len(lists))])
+    assert sliced.tolist() == hashes
+    texts = [[str(value) for value in values] for values in lists]
+    assert len(set(splitting.key_hashes([pa.array(texts)]).tolist())) == len(lists)
+
+
+def test_a_list_of_one_is_its_value_and_an_empty_one_is_missing():
+    flat = splitting.key_hashes([pa.array([1.5, None, None, -2.0])])
+    lists = pa.array([[1.5], [], None, [-2.0]], pa.list_(pa.float32()))
+    np.testing.assert_array_equal(splitting.key_hashes([lists]), flat)
+
+
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
 def test_share_on_the_eval_side(fraction):
     hashes = splitting.key_hashes([pa.array(np.arange(40_000))])

@@ -1,0 +1,1 @@
+"""Tuner: TFX's, with every trial's figures on the artifact."""

@@ -1,0 +1,168 @@
+"""`tfx-irm tune`: hyperparameters chosen without a look at the held-out environments.
+
+Ingestion, statistics and Transform are those of `tfx-irm run`; the Tuner gets the
+splits `train` and `eval`.
+"""
+
+import datetime
+import json
+import math
+import os
+import shlex
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline import run_log
+from pipeline.config import PipelineConfig
+from pipeline.errors import ConfigError
+
+TUNING = "tuning.json"
+
+
+def tune(config: PipelineConfig, *, debug: bool = False) -> int:
+    """Runs a search and leaves `tuning.json` under `<root>/tunings/<id>/`.
+
+    Args:
+      config: validated; `tune` says how many trials, and by which rule.
+      debug: tracebacks on the terminal too.
+
+    Returns:
+      The exit code: 0, or 1 where no trial could be chosen.
+
+    Raises:
+      ConfigError, DataError: nothing could be tuned.
+      KeyboardInterrupt: after the log was closed.
+    """
+    now = datetime.datetime.now()
+    folder = os.path.join(config.root, "tunings", now.strftime("%Y%m%d-%H%M%S-%f"))
+    os.makedirs(folder)
+    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+        trials = config.tune.trials
+        say(f"{config.name}: {config.method_label}, {trials} trials")
+        try:
+            results = _execute(config, folder, say, debug)
+        except KeyboardInterrupt:
+            say("\ninterrupted; the same command goes on after the last finished trial")
+            raise
+        with open(os.path.join(folder, TUNING), "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=1)
+        say("")
+        for line in table(results):
+            say(line)
+        say("")
+        chosen = results["chosen"]
+        if chosen is None:
+            say(
+                f"{results['rule']} names none: no trial is clearly better than a"
+                " constant prediction in every training environment"
+                if results["rule"] == "invariance"
+                else f"{results['rule']} names none: every trial failed"
+            )
+            return 1
+        say(f"{results['rule']} names trial {chosen + 1}:")
+        say(f"  tfx-irm run {shlex.quote(config.file)} {arguments(config, results)}")
+        say(f"trials   {os.path.join(folder, TUNING)}")
+    return 0
+
+
+def _execute(
+    config: PipelineConfig, folder: str, say: Callable[..., None], debug: bool
+) -> dict[str, Any]:
+    """Launches every node; what the Tuner wrote."""
+    stages: list[run_log.Stage] = []
+    outputs: dict[str, Any] = {}
+    from pipeline import local_runner
+
+    try:
+        with run_log.stage("start", stages, say) as _:
+            from pipeline import tfx_local
+            from pipeline.pipeline import create_tuning
+            from pipeline.runtime import Local
+
+            graph = create_tuning(config, Local(config))
+            nodes = tfx_local.prepare(graph, os.path.basename(folder))
+        for node in nodes:
+            with run_log.stage(node.name, stages, say) as note:
+                note.cached, outputs[node.name] = node.launch()
+    except Exception as failure:
+        traceback.print_exc()
+        if debug:
+            say(traceback.format_exc())
+        error = local_runner.explain(failure, stages, folder)
+        if error["exit"] == 2:
+            raise ConfigError(error["sentence"]) from failure
+        raise RuntimeError(error["sentence"]) from failure
+    (artifact,) = outputs["Tuner"]["tuner_results"]
+    with open(os.path.join(artifact.uri, "trials.json"), encoding="utf-8") as file:
+        return _finite(json.load(file))
+
+
+def table(results: Mapping[str, Any]) -> list[str]:
+    """The trials as lines of a Markdown table; the chosen one has an arrow."""
+    lines = [
+        [
+            "",
+            "trial",
+            "weight",
+            "anneal",
+            "learning rate",
+            "hidden",
+            "mean risk",
+            "worst risk",
+            "risk gap",
+            "slope spread",
+            "beats a constant",
+        ]
+    ]
+    for i, trial in enumerate(results["trials"]):
+        settings = trial["settings"]
+        figures = ("mean_risk", "worst_risk", "risk_gap", "slope_spread")
+        lines.append(
+            [
+                "->" if i == results["chosen"] else "",
+                str(i + 1),
+                ", ".join(f"{weight:.3g}" for weight in settings["weights"]),
+                str(settings["anneal_steps"]),
+                f"{settings['learning_rate']:.2g}",
+                "-".join(map(str, settings["hidden"])),
+                *("-" if trial[f] is None else f"{trial[f]:.4f}" for f in figures),
+                "failed" if trial["error"] else "yes" if trial["counts"] else "no",
+            ]
+        )
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * max(width, 1) for width in widths])
+    return [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+
+
+def arguments(config: PipelineConfig, results: Mapping[str, Any]) -> str:
+    """The `--set`s that train as the chosen trial was."""
+    settings = results["trials"][results["chosen"]]["settings"]
+    sets = {
+        "train.learning_rate": f"{settings['learning_rate']:.6g}",
+        "train.penalty.anneal_steps": str(settings["anneal_steps"]),
+    }
+    if not config.train.model.build:
+        sets["train.model.hidden"] = str(settings["hidden"])
+    weights = [f"{weight:.6g}" for weight in settings["weights"]]
+    for i, (term, weight) in enumerate(zip(config.train.method, weights, strict=True)):
+        if len(weights) == 1 and term.weight is None:
+            sets["train.penalty.weight"] = weight
+        elif term.name != "erm":
+            sets[f"train.method.{i}.weight"] = weight
+    if not config.train.has_penalty:
+        del sets["train.penalty.anneal_steps"]
+        sets.pop("train.penalty.weight", None)
+    return " ".join(f"--set {shlex.quote(f'{k}={v}')}" for k, v in sets.items())
+
+
+def _finite(value: Any) -> Any:
+    """What is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,171 @@
+"""Which of several models to take, by what the training environments alone say.
+
+The rules are those of docs/decisions/0006. A binary task; risks are log losses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from trainer_module.calibration import calibration_slope
+
+INVARIANCE = "invariance"
+LEAVE_ONE_OUT = "leave_one_environment_out"
+RULES = (
+    "training_environments",
+    "worst_training_environment",
+    LEAVE_ONE_OUT,
+    INVARIANCE,
+)
+NORMAL_95 = 1.645  # one-sided
+NOT_COUNTED = 10.0  # what the oracle is told of a model that can't be chosen
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A model in one training environment, on its eval rows.
+
+    Attributes:
+      risk: mean log loss.
+      slope: calibration slope; NaN where there is none.
+      slope_variance: of the slope.
+      gain: how much lower the risk is than that of a constant.
+      gain_error: standard error of the gain.
+    """
+
+    risk: float
+    slope: float
+    slope_variance: float
+    gain: float
+    gain_error: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is clearly better than a constant, and has a positive slope."""
+        return self.gain > NORMAL_95 * self.gain_error and self.slope > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A model that could be chosen.
+
+    Attributes:
+      scores: one for each training environment; empty where training failed.
+      left_out: risk in each training environment of a model trained without it, or
+        empty.
+    """
+
+    scores: Sequence[Score]
+    left_out: Sequence[float] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is clearly better than a constant in every environment."""
+        return bool(self.scores) and all(score.counts for score in self.scores)
+
+    @property
+    def mean_risk(self) -> float:
+        """Mean over the environments."""
+        return _mean([score.risk for score in self.scores])
+
+    @property
+    def worst_risk(self) -> float:
+        """The largest of any environment."""
+        return max((score.risk for score in self.scores), default=math.inf)
+
+    @property
+    def risk_gap(self) -> float:
+        """The largest less the smallest risk."""
+        return self.worst_risk - min(
+            (score.risk for score in self.scores), default=math.inf
+        )
+
+    @property
+    def slope_spread(self) -> float:
+        """Ln of the largest slope less ln of the smallest; inf where one has no ln."""
+        slopes = [score.slope for score in self.scores]
+        if not slopes or not all(slope > 0 for slope in slopes):
+            return math.inf
+        return math.log(max(slopes)) - math.log(min(slopes))
+
+    @property
+    def slope_spread_error(self) -> float:
+        """Standard error of the spread, by the delta method."""
+        ends = sorted(self.scores, key=lambda score: score.slope)
+        variances = [end.slope_variance / end.slope**2 for end in (ends[0], ends[-1])]
+        return math.sqrt(sum(variances))
+
+
+def score(
+    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> Score:
+    """Scores a model in one environment.
+
+    Args:
+      logits: [N] float.
+      labels: [N], 0 or 1.
+      weights: [N] >= 0, or None for equal ones.
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
+    x, y = logits.astype(np.float64), labels.astype(np.float64)
+    shares = weights / weights.sum()
+    losses = np.logaddexp(0.0, x) - y * x
+    base = float(shares @ y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        constant = -np.where(y > 0.5, np.log(base), np.log1p(-base))
+    gains = constant - losses
+    gain = float(shares @ gains)
+    # Of a weighted mean: sum of (share (d - mean))^2.
+    error = float(np.sqrt(np.sum((shares * (gains - gain)) ** 2)))
+    slope = calibration_slope(x, y, weights)
+    return Score(float(shares @ losses), slope.value, slope.variance, gain, error)
+
+
+def figure(trial: Trial, rule: str) -> float:
+    """What a rule makes small in a trial; finite, for an oracle to learn from.
+
+    Raises:
+      ValueError: unknown rule.
+    """
+    _check(rule)
+    if rule == INVARIANCE:
+        return trial.slope_spread if trial.counts else NOT_COUNTED
+    value = {
+        "training_environments": trial.mean_risk,
+        "worst_training_environment": trial.worst_risk,
+        LEAVE_ONE_OUT: _mean(trial.left_out),
+    }[rule]
+    return min(value, NOT_COUNTED) if not math.isnan(value) else NOT_COUNTED
+
+
+def choose(trials: Sequence[Trial], rule: str) -> int | None:
+    """The index of the trial that a rule names; None where none can be.
+
+    Raises:
+      ValueError: unknown rule.
+    """
+    _check(rule)
+    if rule != INVARIANCE:
+        figures = [figure(trial, rule) for trial in trials]
+        able = [i for i, value in enumerate(figures) if value < NOT_COUNTED]
+        return min(able, key=lambda i: (figures[i], trials[i].mean_risk), default=None)
+    able = [i for i, trial in enumerate(trials) if trial.counts]
+    if not able:
+        return None
+    best = trials[min(able, key=lambda i: trials[i].slope_spread)]
+    limit = best.slope_spread + best.slope_spread_error
+    able = [i for i in able if trials[i].slope_spread <= limit]
+    return min(able, key=lambda i: (trials[i].risk_gap, trials[i].mean_risk))
+
+
+def _check(rule: str) -> None:
+    if rule not in RULES:
+        raise ValueError(f"Unknown rule {rule!r}: expected one of {', '.join(RULES)}")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.inf
