@@ -1,11 +1,19 @@
 """The config's section `tune`: where `tfx-irm tune` looks, and how it chooses."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.config_types import Count, Section
 from pipeline.train_config import Train
+
+
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _factors(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else (value,)
 
 
 def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
@@ -15,8 +23,13 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 Positive = Annotated[float, Field(gt=0)]
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+Range = Annotated[
+    tuple[Positive, Positive], BeforeValidator(_pair), AfterValidator(_ordered)
+]
 Steps = Annotated[int, Field(ge=0, le=2**31 - 1)]
+StepRange = Annotated[
+    tuple[Steps, Steps], BeforeValidator(_pair), AfterValidator(_ordered)
+]
 
 
 class Tune(Section):
@@ -36,9 +49,13 @@ class Tune(Section):
     ] = "invariance"
     trials: Count = 20
     weight: Range = (0.01, 100.0)
-    anneal_steps: Annotated[tuple[Steps, Steps], AfterValidator(_ordered)] | None = None
+    anneal_steps: StepRange | None = None
     learning_rate: Range | None = None
-    width: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
+    width: Annotated[
+        tuple[Positive, ...],
+        BeforeValidator(_factors, json_schema_input_type=Positive | list[Positive]),
+        Field(min_length=1),
+    ] = (0.5, 1.0, 2.0)
 
     def space(self, train: Train) -> dict[str, list[float]]:
         """The ranges as `custom_config["tune"]["space"]` takes them, all filled in."""

@@ -196,3 +196,32 @@ def test_methods_are_compared_on_the_artifacts_of_the_runs(project, first, third
     assert "| v_rex" in done.stdout
     assert str(folder / "comparison.html") in done.stdout
     assert "0 failed" not in (folder / "comparison.html").read_text()
+
+
+def test_tuning_never_reads_what_is_held_out(project, third):
+    """Its examples are not even there."""
+    examples = project.folder / "runs-root" / "artifacts" / "MultiEnvExampleGen"
+    held_out = list(examples.glob("examples/*/Split-ood"))
+    assert held_out
+    command = [sys.executable, "-m", "pipeline.cli", "tune", str(project.config)]
+    away = [folder.rename(folder.with_name("away")) for folder in held_out]
+    try:
+        done = subprocess.run(
+            [*command, "--trials", "2", "--select", "training_environments"],
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            timeout=600,
+        )
+    finally:
+        for folder, before in zip(away, held_out, strict=True):
+            folder.rename(before)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (folder,) = (project.folder / "runs-root" / "tunings").iterdir()
+    results = json.loads((folder / "tuning.json").read_text())
+    assert results["environments"] == ["EWR", "JFK"]
+    assert len(results["trials"]) == 2
+    assert results["trials"][0]["settings"]["weights"] == [10.0]
+    assert f"environments names trial {results['chosen'] + 1}:" in done.stdout
+    assert "tfx-irm run" in done.stdout
+    assert not list((project.folder / "runs-root" / "checkpoints").iterdir())

@@ -122,6 +122,51 @@ def test_a_sum_of_methods(project):
     ]
 
 
+def test_the_engine_is_set_in_train(project):
+    project.replace(
+        "steps: 2000",
+        "steps: 2000\n  jit: true\n  precision: bfloat16\n  clip_norm: 1\n"
+        "  early_stopping: {patience: 2}\n  constraint: {risk_gap: 0.02}",
+    )
+    train = load_config(str(project.config)).train
+    assert train.engine == {
+        "jit": True,
+        "precision": "bfloat16",
+        "clip_norm": 1.0,
+        "deterministic": True,
+        "accelerators": 0,
+    }
+    assert train.early_stopping.patience == 2
+    assert train.constraint.risk_gap == 0.02
+
+
+class TestTune:
+    def test_ends_hang_on_train_where_not_given(self, project):
+        config = load_config(str(project.config))
+        assert config.tune.select == "invariance"
+        assert config.tune.space(config.train) == {
+            "weight": [0.01, 100.0],
+            "anneal_steps": [100, 1000],
+            "learning_rate": [0.001 / 3, 0.003],
+            "width": [0.5, 1.0, 2.0],
+        }
+
+    def test_ends_as_given(self, project):
+        tune = "tune: {weight: [1, 10], anneal_steps: [5, 50], width: 1.5, trials: 3}"
+        project.replace("verdict: {", f"{tune}\nverdict: {{")
+        config = load_config(str(project.config))
+        space = config.tune.space(config.train)
+        assert (space["weight"], space["anneal_steps"]) == ([1.0, 10.0], [5, 50])
+        assert space["width"] == [1.5]
+        assert config.tune.trials == 3
+
+    def test_without_a_penalty_its_weight_is_not_searched(self, project):
+        config = load_config(str(project.config), method="erm")
+        space = config.tune.space(config.train)
+        assert space["weight"] == [1.0, 1.0]
+        assert len(set(space["anneal_steps"])) == 1
+
+
 class TestMethodArgument:
     def test_lays_its_changes_over_train(self, project):
         train = load_config(str(project.config), method="irm_v1").train
