@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 
 @contextlib.contextmanager
@@ -34,7 +36,8 @@ def captured(path: str) -> Iterator[Callable[..., None]]:
 
         say.is_terminal = terminal.isatty()  # type: ignore[attr-defined]
         try:
-            yield say
+            with _told(log):
+                yield say
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -42,6 +45,22 @@ def captured(path: str) -> Iterator[Callable[..., None]]:
             os.dup2(errors_fd, 2)
             os.close(terminal_fd)
             os.close(errors_fd)
+
+
+@contextlib.contextmanager
+def _told(log: TextIO) -> Iterator[None]:
+    """What the trainer has to tell goes to the log: devices, checkpoints, progress."""
+    logger, handler = logging.getLogger("trainer_module"), logging.StreamHandler(log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,6 +51,12 @@ def test_first_run_is_released_and_says_so(first):
     assert pathlib.Path(line.split()[1]).read_text().count("feature {") > 10
 
 
+def test_the_log_tells_where_it_trained(first):
+    text = (first.folder / "log.txt").read_text()
+    assert "trainer_module.devices: Training on" in text
+    assert "trainer_module.fit: Step 200 of 200" in text
+
+
 def test_summary_keeps_its_schema(first, refused):
     schema = json.loads(SCHEMA.read_text())
     for run in (first, refused):
