@@ -184,7 +184,7 @@ class InvarianceTuner(base_tuner.BaseTuner):
         oracle = _Oracle(
             objective=keras_tuner.Objective("score", "min"),
             max_trials=trials,
-            seed=settings.seed,
+            seed=settings.seed + 1,  # 0 would be none
             hyperparameters=space.hyperparameters(settings),
             allow_new_entries=False,
             tune_new_entries=False,

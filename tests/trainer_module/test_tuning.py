@@ -59,6 +59,13 @@ def test_the_first_trial_is_the_config_and_the_others_are_drawn(searched):
     assert len({settings["learning_rate"] for settings in drawn}) == 4
 
 
+def test_the_seed_decides_what_is_drawn(searched, tmp_path):
+    again = make_tuner(tmp_path)
+    drawn = [again.oracle.create_trial(f"{i}").hyperparameters for i in range(4)]
+    for values, trial in zip(drawn, searched.results["trials"], strict=True):
+        assert values.values == trial["hyperparameters"]
+
+
 def test_it_names_what_the_rule_names(searched):
     results = searched.results
     trials = [
