@@ -222,13 +222,18 @@ def _validate(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _run(options: argparse.Namespace) -> int:
-    config = _load(options)
+def _prepare(config: Any) -> None:
+    """Checks the sources before anything runs, and makes the user's code importable."""
     from pipeline import sources_check
 
     sources_check.check(config)
     if config.train.model.build:
         sys.path.append(config.folder)  # the user's model lies beside the config
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _load(options)
+    _prepare(config)
     from pipeline import local_runner, runs
 
     result = local_runner.run(config, debug=options.debug)
@@ -239,14 +244,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from pipeline import compare, sources_check
+    from pipeline import compare
 
     methods = None if options.methods is None else options.methods.split(",")
     found = compare.candidates(options.config, methods, options.seeds, options.sets)
     for candidate in {c.method: c for c in found}.values():
-        sources_check.check(candidate.config)
-        if candidate.config.train.model.build:
-            sys.path.append(candidate.config.folder)
+        _prepare(candidate.config)
     _, status = compare.compare(found, debug=options.debug)
     return status
 
@@ -257,11 +260,9 @@ def _tune(options: argparse.Namespace) -> int:
         if value is not None:
             options.sets.append(f"tune.{key}={value}")
     config = _load(options)
-    from pipeline import sources_check, tune
+    _prepare(config)
+    from pipeline import tune
 
-    sources_check.check(config)
-    if config.train.model.build:
-        sys.path.append(config.folder)
     return tune.tune(config, debug=options.debug)
 
 

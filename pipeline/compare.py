@@ -7,14 +7,13 @@ baseline, no verdict, no push: it shows, and decides nothing.
 import dataclasses
 import datetime
 import json
-import math
 import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline import run_log
+from pipeline import run_log, tables
 from pipeline.config import ENVIRONMENT, PipelineConfig
 from pipeline.config_io import load_config
 from pipeline.errors import ConfigError
@@ -120,7 +119,7 @@ def compare(found: Sequence[Candidate], *, debug: bool = False) -> tuple[str, in
         page = comparison_page.page(document)
         for name, text in (
             ("comparison.html", page),
-            ("comparison.json", json.dumps(_plain(document), indent=1)),
+            ("comparison.json", json.dumps(tables.finite(document), indent=1)),
         ):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(text)
@@ -218,12 +217,3 @@ def _settings(config: PipelineConfig) -> str:
             network,
         ]
     )
-
-
-def _plain(value: Any) -> Any:
-    """JSON without NaN: null instead."""
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from components.invariance_validator import svg
-from pipeline import comparison
+from pipeline import comparison, tables
 
 _TEMPLATE = "comparison.html.j2"
 _PLOTTED = (
@@ -30,12 +30,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         cells = [comparison.cell(row["figures"][c.key], c.digits) for c in columns]
         lines.append([row["method"], *cells, str(row["seeds"])])
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
+    return tables.markdown(lines)
 
 
 def page(document: Mapping[str, Any]) -> str:

@@ -6,14 +6,13 @@ splits `train` and `eval`.
 
 import datetime
 import json
-import math
 import os
 import shlex
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline import run_log
+from pipeline import run_log, tables
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
 
@@ -95,7 +94,7 @@ def _execute(
         raise RuntimeError(error["sentence"]) from failure
     (artifact,) = outputs["Tuner"]["tuner_results"]
     with open(os.path.join(artifact.uri, "trials.json"), encoding="utf-8") as file:
-        return _finite(json.load(file))
+        return tables.finite(json.load(file))
 
 
 def table(results: Mapping[str, Any]) -> list[str]:
@@ -130,12 +129,7 @@ def table(results: Mapping[str, Any]) -> list[str]:
                 "failed" if trial["error"] else "yes" if trial["counts"] else "no",
             ]
         )
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * max(width, 1) for width in widths])
-    return [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
+    return tables.markdown(lines)
 
 
 def arguments(config: PipelineConfig, results: Mapping[str, Any]) -> str:
@@ -157,12 +151,3 @@ def arguments(config: PipelineConfig, results: Mapping[str, Any]) -> str:
         del sets["train.penalty.anneal_steps"]
         sets.pop("train.penalty.weight", None)
     return " ".join(f"--set {shlex.quote(f'{k}={v}')}" for k, v in sets.items())
-
-
-def _finite(value: Any) -> Any:
-    """What is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

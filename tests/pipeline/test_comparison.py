@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from components.evaluator.results import Estimate, SliceResult
-from pipeline import cli, compare, comparison, comparison_page
+from pipeline import cli, compare, comparison, comparison_page, tables
 from pipeline.errors import ConfigError
 
 
@@ -205,5 +205,5 @@ class TestCandidates:
 
 
 def test_json_has_no_nan():
-    text = json.dumps(compare._plain(document()), allow_nan=False)
+    text = json.dumps(tables.finite(document()), allow_nan=False)
     assert json.loads(text)["methods"][2]["figures"]["auc_mean"] == [None, None]
