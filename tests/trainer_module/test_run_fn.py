@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -172,6 +176,24 @@ def test_a_second_run_gives_the_same_bits(run, sample, scores, tmp_path):
     again = tf.saved_model.load(fn_args.serving_model_dir)
     output = again.signatures["serving_default"](examples=sample.encode(sample.rows))
     np.testing.assert_array_equal(output["logits"], scores["logits"])
+
+
+def test_two_replicas_export_the_model_that_one_does(run, sample, scores, tmp_path):
+    fn_args = sample.fn_args(str(tmp_path))
+    script = pathlib.Path(__file__).with_name("train_sample.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "2", json.dumps(vars(fn_args))],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    model = tf.saved_model.load(fn_args.serving_model_dir)  # on one device
+    found = model.signatures["serving_default"](examples=sample.encode(sample.rows))
+    np.testing.assert_allclose(found["logits"], scores["logits"], rtol=0.02, atol=0.01)
+    paths = [pathlib.Path(args.serving_model_dir) for args in (fn_args, run.fn_args)]
+    two, one = ({file.name for file in path.rglob("*")} for path in paths)
+    assert two == one
 
 
 def test_a_bad_config_stops_before_anything_is_written(sample, tmp_path):
