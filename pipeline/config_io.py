@@ -3,6 +3,7 @@
 import copy
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.plain_yaml import Document, Path
 from trainer_module.methods import METHODS
 
 MAX_BYTES = 1 << 20
+_KEY_OF_METHODS = re.compile(r"\s*train\.methods\b")
 
 
 def load_config(
@@ -25,7 +27,8 @@ def load_config(
 
     Args:
       path: of the YAML.
-      sets: `a.b=value` each, the value in YAML; applied last, in order.
+      sets: `a.b=value` each, the value in YAML; applied last, in order, but for those of
+        `train.methods`, from which `method` takes what it needs.
       method: trains with this method instead: `train.method` becomes it, what
         `train.methods` has under its name is laid over `train`, and the options of the
         method that it replaces are dropped.
@@ -43,10 +46,14 @@ def load_config(
             " with `name: ...`"
         )
     origins: dict[Path, str] = {}
+    for_methods = [text for text in sets if _KEY_OF_METHODS.match(text)]
+    for text in for_methods:
+        _set(document, text, origins)
     if method is not None:
         _use_method(document, method, origins)
     for text in sets:
-        _set(document, text, origins)
+        if text not in for_methods:
+            _set(document, text, origins)
     return _validate(document, origins)
 
 

@@ -239,6 +239,15 @@ class TestSetArgument:
         )
         assert config.train.terms == [{"name": "irm_v1", "weight": 6.0, "options": {}}]
 
+    @pytest.mark.parametrize(
+        "setting",
+        ["train.methods.irm_v1.penalty.weight=7", "train.methods={irm_v1: {steps: 9}}"],
+    )
+    def test_what_is_set_for_a_method_is_laid_over_it(self, project, setting):
+        asked = {"method": "irm_v1", "sets": [setting, "train.penalty.anneal_steps=3"]}
+        train = load_config(str(project.config), **asked).train
+        assert 7 in (train.penalty.weight, train.steps - 2)
+
     def test_an_item_of_a_list(self, project):
         config = load_config(str(project.config), sets=["data.exclude.0=origin"])
         assert config.data.exclude == ("origin",)
