@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from components.errors import DataError
 from components.multi_env_example_gen import counts as counting
-from components.multi_env_example_gen import readers, splitting
+from components.multi_env_example_gen import encoding, readers, splitting
 from components.multi_env_example_gen.columns import (
     Column,
     Schema,
@@ -138,17 +138,12 @@ def _process(
         features[ENVIRONMENT] = to_feature(environment, Column("bytes"))
     names = sorted(features)
     stamped = pa.RecordBatch.from_arrays([features[n] for n in names], names)
+    encoded = encoding.encode(stamped)
     return {
-        split: _encode(stamped.filter(pa.array(chosen == index)))
+        split: encoded.filter(pa.array(chosen == index)).to_pylist()
         for index, split in enumerate(splitting.SPLITS)
         if (chosen == index).any()
     }
-
-
-def _encode(batch: pa.RecordBatch) -> list[bytes]:
-    from tfx_bsl.coders import example_coder
-
-    return example_coder.RecordBatchToExamplesEncoder().encode(batch)
 
 
 def _flat(array: pa.Array, column: Column) -> pa.Array:

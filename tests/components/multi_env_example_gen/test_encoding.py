@@ -15,7 +15,10 @@ KINDS = {
     pa.float32(): st.floats(width=32),
     pa.binary(): st.binary(max_size=300),
 }
-NAMES = st.text(st.characters(blacklist_categories=["Cs"]), max_size=200)
+# tfx_bsl ends a name at its first NUL.
+NAMES = st.text(
+    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=200
+)
 
 
 @st.composite
