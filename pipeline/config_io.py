@@ -27,8 +27,8 @@ def load_config(
 
     Args:
       path: of the YAML.
-      sets: `a.b=value` each, the value in YAML; applied last, in order, but for those of
-        `train.methods`, from which `method` takes what it needs.
+      sets: `a.b=value` each, the value in YAML; applied last, in order, but for
+        those of `train.methods`, from which `method` takes what it needs.
       method: trains with this method instead: `train.method` becomes it, what
         `train.methods` has under its name is laid over `train`, and the options of the
         method that it replaces are dropped.

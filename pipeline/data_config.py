@@ -1,8 +1,16 @@
 """The config's section `data`: label, environments, split, features."""
 
+import codecs
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from pipeline.config_types import (
     Column,
@@ -13,11 +21,13 @@ from pipeline.config_types import (
     LocalPath,
     Patterns,
     Section,
+    as_tuple,
     problem,
     short,
 )
 
-FORMATS = ("parquet", "csv", "tfrecord")
+FORMATS = ("parquet", "csv", "tfrecord", "jsonl", "avro")
+DIALECT = ("columns", "delimiter", "quote", "nulls", "encoding")
 ENVIRONMENT = "environment"
 
 
@@ -67,42 +77,111 @@ def _label(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+Letter = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+def _encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError:
+        raise ValueError(
+            f"is {value!r}, which is no encoding; try utf8, latin-1, cp1252 or utf-16"
+        ) from None
+    return value
+
+
 class Source(Section):
-    """Files of one format; `parquet`, `csv` or `tfrecord` holds the paths."""
+    """Files of one format; the key named as the format holds the paths.
+
+    The other keys say how a CSV is written: the names of its columns where it has no
+    header, what stands between and around fields, what stands for a missing value.
+    """
 
     parquet: Patterns = ()
     csv: Patterns = ()
     tfrecord: Patterns = ()
+    jsonl: Patterns = ()
+    avro: Patterns = ()
+    columns: Columns = ()
+    delimiter: Letter = ","
+    quote: Annotated[str, Field(max_length=1)] = '"'
+    nulls: Annotated[
+        tuple[str, ...],
+        BeforeValidator(as_tuple, json_schema_input_type=str | list[str]),
+    ] = ()
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf8"
 
     @model_validator(mode="after")
     def _one_format(self) -> "Source":
         given = [name for name in FORMATS if getattr(self, name)]
+        if "sources" in self.model_fields_set and getattr(self, "sources", None):
+            beside = self.model_fields_set - {"sources", "held_out"}
+            if beside:
+                raise problem(
+                    [min(beside)], "stands beside sources; move it into one of them"
+                )
+            return self
         if not given:
             raise problem(
-                [], "names no files; add one of parquet, csv or tfrecord with a path"
+                [],
+                f"names no files; add one of {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+                " with a path",
             )
         if len(given) > 1:
             raise problem(
                 [given[1]],
-                f"stands beside {given[0]}; an environment has files of one format",
+                f"stands beside {given[0]}; a source has files of one format, so write"
+                f" sources: [{{{given[0]}: ...}}, {{{given[1]}: ...}}]",
+            )
+        for key in DIALECT:
+            if key in self.model_fields_set and given != ["csv"]:
+                raise problem(
+                    [key],
+                    f"says how a CSV is written, and this is {given[0]}; remove it",
+                )
+        if self.delimiter == self.quote:
+            raise problem(
+                ["quote"], f"is {self.quote!r}, the delimiter too; change one"
             )
         return self
 
     @property
-    def format(self) -> str:
-        """Either of `FORMATS`."""
-        return next(name for name in FORMATS if getattr(self, name))
+    def entry(self) -> dict[str, Any]:
+        """Format, patterns and options as `listing` takes them."""
+        name = next(name for name in FORMATS if getattr(self, name))
+        given = [key for key in DIALECT if key in self.model_fields_set]
+        options = {key: getattr(self, key) for key in given}
+        for key in {"columns", "nulls"} & set(options):
+            options[key] = list(options[key])
+        patterns = list(getattr(self, name))
+        return {"format": name, "patterns": patterns, "options": options}
 
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """Absolute glob patterns."""
-        return getattr(self, self.format)
+
+def _not_only_a_path(value: Any) -> Any:
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        raise ValueError("is a list of sources; put it under the key `sources`")
+    if isinstance(value, str | list):
+        first = value if isinstance(value, str) else next(iter(value), "")
+        near = next((f for f in FORMATS if f in str(first).lower()), FORMATS[0])
+        raise ValueError(
+            f"is {short(value)}; say the format of the files: {{{near}: {first}}}"
+        )
+    return value
 
 
 class Environment(Source):
-    """The source of one environment."""
+    """The source of one environment, or several under `sources`."""
 
+    sources: Annotated[
+        tuple[Annotated[Source, BeforeValidator(_not_only_a_path)], ...],
+        BeforeValidator(as_tuple, json_schema_input_type=list[Source]),
+    ] = ()
     held_out: bool = False
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Each source as `listing` takes it."""
+        return [source.entry for source in self.sources or (self,)]
 
 
 class ColumnEnvironments(Source):
@@ -129,16 +208,6 @@ def _named_or_column(value: Any) -> Any:
                     " ...} for each, or add `environment_column`, the column that"
                     " tells it"
                 )
-    return value
-
-
-def _not_only_a_path(value: Any) -> Any:
-    if isinstance(value, str | list):
-        first = value if isinstance(value, str) else next(iter(value), "")
-        near = next((f for f in FORMATS if f in str(first).lower()), FORMATS[0])
-        raise ValueError(
-            f"is {short(value)}; say the format of the files: {{{near}: {first}}}"
-        )
     return value
 
 
@@ -182,6 +251,7 @@ class Data(Section):
     ] = Field(examples=["late"])
     weight: Column | None = None
     exclude: Columns = ()
+    optional: Columns = ()
     environments: Annotated[
         Annotated[ColumnEnvironments, Tag("column")]
         | Annotated[
@@ -222,19 +292,13 @@ class Data(Section):
     @property
     def sources(self) -> list[dict[str, Any]]:
         """The sources as `components.source_manifest.listing` takes them."""
-        named: dict[str | None, Source] = {}
-        if isinstance(self.environments, dict):
-            named.update(self.environments)
-        else:
-            named[None] = self.environments
+        form = self.environments
+        if not isinstance(form, dict):
+            return [{"environment": None, "held_out": False, **form.entry}]
         return [
-            {
-                "environment": name,
-                "format": source.format,
-                "patterns": list(source.patterns),
-                "held_out": getattr(source, "held_out", False) is True,
-            }
-            for name, source in named.items()
+            {"environment": name, "held_out": environment.held_out, **entry}
+            for name, environment in form.items()
+            for entry in environment.entries
         ]
 
     @model_validator(mode="after")

@@ -221,9 +221,10 @@ def training_environments(config: PipelineConfig) -> list[str]:
     column = config.data.environment_column
     found: set[str] = set()
     for file in listing.build_manifest(config.data.sources):
-        schema = readers.schema_of(file.path, file.format)
-        for part in readers.ranges_of(file.path, file.format):
-            for batch in readers.batches(file.path, file.format, part, schema):
+        source = (file.path, file.format)
+        schema = readers.schema_of(*source, file.options)
+        for part in readers.ranges_of(*source):
+            for batch in readers.batches(*source, part, schema, file.options):
                 found.update(shards.distinct(batch, column))
     return sorted(found - set(config.data.held_out))
 
@@ -251,6 +252,7 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
         label=label,
         eval_fraction=data.split.eval,
         split_by=tuple(data.split.by),
+        optional=tuple(data.optional),
         slices=tuple(tuple(s) for s in slices(config) if s),
         environment_column=data.environment_column,
         held_out=tuple(data.held_out) if data.environment_column else (),

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from components.errors import DataError
-from components.multi_env_example_gen import readers
+from components.multi_env_example_gen import csv_files, readers
 from components.multi_env_example_gen.columns import Column, Schema
 from components.multi_env_example_gen.labels import check_label
 from pipeline import tfrecord_columns
@@ -42,15 +41,16 @@ def check(
     partial: set[str] = set()
     for source in sources:
         where = source.environment or "the source"
-        schemas[where] = {}
+        schemas.setdefault(where, {})
         for path in source.files[:files_read]:
-            schema, whole = _columns_of(path, source.format)
+            schema, whole = _columns_of(path, source)
             schemas[where][path] = schema
             if not whole:
                 partial.add(path)
-        _has_rows(source)
-    headerless = {p for s in sources if s.format == "tfrecord" for p in s.files}
-    joint = readers.joint_schema(schemas, headerless)
+    _have_rows(sources)
+    headerless = {p for s in sources if s.format in readers.HEADERLESS for p in s.files}
+    csv = {p: s.options for s in sources if s.format == "csv" for p in s.files}
+    joint = readers.joint_schema(schemas, headerless, config.data.optional, csv)
     # Where only first records were seen, a column may still come.
     sure = any(path not in partial for files in schemas.values() for path in files)
     _check_label(config, schemas, joint, partial)
@@ -69,7 +69,7 @@ def environment_names(
     names: set[str] = set()
     for path in source.files:
         try:
-            for values in _column_batches(path, source.format, column):
+            for values in _column_batches(path, source, column):
                 if pa.types.is_dictionary(values.type):
                     values = values.dictionary_decode()
                 found = pc.unique(values.drop_null().cast(pa.string()))
@@ -82,38 +82,47 @@ def environment_names(
     return tuple(sorted(names))
 
 
-def _column_batches(path: str, file_format: str, column: str) -> Iterator[pa.Array]:
-    if file_format == "parquet":
+def _column_batches(
+    path: str, source: "FoundSource", column: str
+) -> Iterator[pa.Array]:
+    if source.format == "parquet":
         for batch in pa_parquet.ParquetFile(path).iter_batches(columns=[column]):
             yield batch.column(0)
         return
-    reader = pa_csv.open_csv(
-        pa.input_stream(path, compression="detect"),
-        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            include_columns=[column],
-            column_types={column: pa.string()},
-            strings_can_be_null=True,
-        ),
-    )
-    for batch in reader:
-        yield batch.column(0)
-
-
-def _columns_of(path: str, file_format: str) -> tuple[Schema, bool]:
-    if file_format == "tfrecord":
-        return tfrecord_columns.columns_of(path)
-    return readers.schema_of(path, file_format), True
-
-
-def _has_rows(source: "FoundSource") -> None:
-    if source.format != "parquet" or source.environment is None:
+    if source.format == "csv":
+        types = {column: pa.string()}
+        for batch in csv_files.open_csv(path, source.options, types, [column]):
+            yield batch.column(0)
         return
-    if not any(pa_parquet.read_metadata(path).num_rows for path in source.files):
-        raise DataError(
-            f"environment {source.environment!r} has no rows; check its files, or"
-            " remove it from data.environments"
-        )
+    schema = readers.schema_of(path, source.format)
+    for part in readers.ranges_of(path, source.format):
+        for batch in readers.batches(path, source.format, part, schema):
+            if column in batch.schema.names:
+                yield batch.column(batch.schema.get_field_index(column))
+
+
+def _columns_of(path: str, source: "FoundSource") -> tuple[Schema, bool]:
+    """The columns, and whether these are sure to be all."""
+    if source.format == "tfrecord":
+        return tfrecord_columns.columns_of(path)
+    schema = readers.schema_of(path, source.format, source.options)
+    return schema, source.format not in readers.HEADERLESS
+
+
+def _have_rows(sources: Sequence["FoundSource"]) -> None:
+    rows: dict[str, int] = {}
+    for source in sources:
+        if source.environment is not None:
+            count = 1  # as far as is known
+            if source.format == "parquet":
+                count = sum(pa_parquet.read_metadata(p).num_rows for p in source.files)
+            rows[source.environment] = rows.get(source.environment, 0) + count
+    for name, count in rows.items():
+        if not count:
+            raise DataError(
+                f"environment {name!r} has no rows; check its files, or"
+                " remove it from data.environments"
+            )
 
 
 def _check_label(
@@ -158,6 +167,8 @@ def _named(config: PipelineConfig) -> Iterator[tuple[tuple[str | int, ...], str]
         yield ("data", "weight"), data.weight
     for name in data.exclude:
         yield ("data", "exclude"), name
+    for name in data.optional:
+        yield ("data", "optional"), name
     for name in data.split.by:
         yield ("data", "split", "by"), name
     for kind, names in data.features.named.items():

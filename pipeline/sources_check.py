@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from components.invariance_validator.checks import check_satisfiable
 from pipeline.config import PipelineConfig
@@ -29,10 +30,11 @@ class FoundSource:
 
     Attributes:
       environment: its name, None where a column tells it.
-      format: parquet, csv or tfrecord.
+      format: parquet, csv, tfrecord, jsonl or avro.
       files: paths, sorted.
       size: bytes in all.
       held_out: whether it is only evaluated.
+      options: how a CSV is written.
     """
 
     environment: str | None
@@ -40,6 +42,7 @@ class FoundSource:
     files: tuple[str, ...]
     size: int
     held_out: bool
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +190,7 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
                 files=tuple(sorted(files)),
                 size=size,
                 held_out=source["held_out"],
+                options=source["options"],
             )
         )
     return tuple(found)

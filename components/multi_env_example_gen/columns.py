@@ -38,6 +38,14 @@ class Column:
 Schema = dict[str, Column]
 
 
+class ColumnWidened(Exception):
+    """A column holds more than its first block showed: read again, wider."""
+
+    def __init__(self, column: str, kind: str, is_list: bool = False):
+        super().__init__(column, kind, is_list)
+        self.column, self.kind, self.is_list = column, kind, is_list
+
+
 def column_of(arrow_type: pa.DataType, name: str, where: str) -> Column:
     """The column that an Arrow type becomes.
 

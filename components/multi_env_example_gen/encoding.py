@@ -1,9 +1,9 @@
-"""Feature columns as serialized tf.Examples: whole columns at a time, the same bytes always.
+"""Feature columns as serialized tf.Examples, by whole columns, always the same bytes.
 
-Protocol buffers put a map's entries in any order, and the usual encoders use it: the same
-row gives other bytes in another process. Here entries stand in the order of the columns.
+Protocol buffers put a map's entries in any order, and the usual encoders use it: the
+same row gives other bytes in another process. Here they stand in the columns' order.
 
-Wire format (tensorflow/core/example/*.proto), `<...>` with its length as a varint before:
+Wire format (tensorflow/core/example/*.proto), `<...>` after its length as a varint:
 
     Example      0x0a <Features>
     Features     0x0a <entry> for each column
@@ -13,8 +13,8 @@ Wire format (tensorflow/core/example/*.proto), `<...>` with its length as a vari
     FloatList    0x0a <4 bytes, little endian, for each value>
     Int64List    0x0a <a varint for each value>
 
-All before the values of a row hangs on the length of the values alone, so it is made once
-for each length that occurs.
+All before the values of a row hangs on the length of the values alone, so it is made
+once for each length that occurs.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ def encode(batch: pa.RecordBatch) -> pa.BinaryArray:
     """A serialized tf.Example for each row.
 
     Args:
-      batch: columns of lists of int64, float32 or binary, where a null or empty list is a
-        missing value: a feature of no kind, as TFX's own components write it.
+      batch: columns of lists of int64, float32 or binary, where a null or empty list is
+        a missing value: a feature of no kind, as TFX's own components write it.
 
     Returns:
       binary [rows]; features in the order of the columns.
@@ -76,7 +76,7 @@ def varints(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _entries(name: str, column: pa.ListArray) -> list[pa.Array]:
-    """The column's entry in each row, in two parts: what precedes the values, and they."""
+    """The column's entry in each row: what precedes the values, and they."""
     offsets = column.offsets.to_numpy().astype(np.int64)
     values = column.values
     if offsets[0] or offsets[-1] != len(values):

@@ -59,5 +59,6 @@ def spec_from_json(text: str) -> shards.Spec:
             "split_by": tuple(entry["split_by"]),
             "slices": tuple(tuple(cross) for cross in entry["slices"]),
             "held_out": tuple(entry.get("held_out", ())),
+            "optional": tuple(entry.get("optional", ())),
         }
     )

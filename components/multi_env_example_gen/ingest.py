@@ -1,6 +1,5 @@
 """From the manifest's files to split examples: schema first, then shards, on Beam."""
 
-import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -10,8 +9,8 @@ import apache_beam as beam
 import tensorflow as tf
 
 from components.errors import DataError
+from components.multi_env_example_gen import columns, readers, shards, splitting
 from components.multi_env_example_gen import counts as counting
-from components.multi_env_example_gen import readers, shards, splitting
 from components.multi_env_example_gen.columns import Schema
 from components.multi_env_example_gen.labels import check_label
 from components.source_manifest.listing import SourceFile
@@ -47,8 +46,9 @@ def ingest(
         widened = [r["widen"] for r in results if "widen" in r]
         if not widened:
             break
-        for name, kind in sorted(widened):
-            schema[name] = dataclasses.replace(schema[name], kind=kind)
+        for name, kind, is_list in sorted(widened):
+            is_list = is_list or schema[name].is_list
+            schema[name] = columns.Column(kind, is_list)
     total = counting.merge([r["counts"] for r in results])
     check_counts(total, files, spec)
     return total
@@ -58,10 +58,11 @@ def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
     """The joint schema, checked for the columns that the config names."""
     schemas: dict[str, dict[str, Schema]] = {}
     for file in files:
-        found = readers.schema_of(file.path, file.format)
+        found = readers.schema_of(file.path, file.format, file.options)
         schemas.setdefault(file.environment or "the source", {})[file.path] = found
-    headerless = {file.path for file in files if file.format == "tfrecord"}
-    schema = readers.joint_schema(schemas, headerless)
+    headerless = {file.path for file in files if file.format in readers.HEADERLESS}
+    csv = {file.path: file.options for file in files if file.format == "csv"}
+    schema = readers.joint_schema(schemas, headerless, spec.optional, csv)
     source = spec.label.get("from") or spec.label["name"]
     for environment, by_path in schemas.items():
         if not any(source in found for found in by_path.values()):
@@ -100,6 +101,7 @@ def plan_tasks(files: list[SourceFile]) -> list[shards.Task]:
             format=file.format,
             environment=file.environment,
             held_out=file.held_out,
+            options=file.options,
             part=part,
             shard=f"data_tfrecord-{i:05d}-of-{len(parts):05d}",
         )
@@ -200,7 +202,7 @@ def _do_task(text: str, spec: shards.Spec, schema: Schema, folder: str) -> None:
         result: dict[str, Any] = {"counts": shards.run_task(task, spec, schema, folder)}
     except DataError as error:
         result = {"error": str(error)}
-    except readers.ColumnWidened as wider:
-        result = {"widen": [wider.column, wider.kind]}
+    except columns.ColumnWidened as wider:
+        result = {"widen": [wider.column, wider.kind, wider.is_list]}
     with tf.io.gfile.GFile(os.path.join(folder, _RESULTS, task.shard), "w") as file:
         file.write(json.dumps(result))

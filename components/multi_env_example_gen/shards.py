@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Spec:
       slices: features (or crosses) to count.
       environment_column: column that tells the environment, or None.
       held_out: environments to hold out where a column tells them.
+      optional: columns that some files may lack.
     """
 
     label: dict[str, Any]
@@ -42,6 +44,7 @@ class Spec:
     slices: tuple[tuple[str, ...], ...]
     environment_column: str | None = None
     held_out: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Task:
     format: str
     environment: str | None
     held_out: bool
+    options: dict[str, Any]
     part: readers.Range
     shard: str
 
@@ -76,7 +80,7 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
     total = counting.empty()
     writers: dict[str, tf.io.TFRecordWriter] = {}
     try:
-        for batch in readers.batches(task.path, task.format, task.part, schema):
+        for batch in _batches(task, schema):
             _check_columns(batch, schema, task)
             parts = _process(batch, task, spec, schema, total)
             for split, examples in parts.items():
@@ -91,6 +95,10 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
         for writer in writers.values():
             writer.close()
     return total
+
+
+def _batches(task: Task, schema: Schema) -> Iterator[pa.RecordBatch]:
+    return readers.batches(task.path, task.format, task.part, schema, task.options)
 
 
 def _check_columns(batch: pa.RecordBatch, schema: Schema, task: Task) -> None:

@@ -3,8 +3,9 @@
 A source is one entry of the config's `data.environments`, as plain JSON:
 
     {"environment": "EWR",            # None where a column tells the environment
-     "format": "parquet",             # parquet | csv | tfrecord
+     "format": "parquet",             # parquet | csv | tfrecord | jsonl | avro
      "patterns": ["/data/EWR*.parquet"],
+     "options": {},                   # how a CSV is written, see `csv_files`
      "held_out": false}
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from components.errors import DataError
 
-FORMATS = ("parquet", "csv", "tfrecord")
+FORMATS = ("parquet", "csv", "tfrecord", "jsonl", "avro")
 _CHUNK = 1 << 20
 
 
@@ -32,6 +33,7 @@ class SourceFile:
       size: bytes.
       digest: BLAKE2b of the content, 32 hexadecimal digits.
       held_out: True where the Trainer must never see the file.
+      options: how a CSV is written.
     """
 
     environment: str | None
@@ -40,6 +42,7 @@ class SourceFile:
     size: int
     digest: str
     held_out: bool
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def list_files(patterns: list[str], environment: str | None) -> list[str]:
@@ -81,6 +84,7 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
             size=os.path.getsize(path),
             digest=_digest(path, source["environment"]),
             held_out=source["held_out"],
+            options=source.get("options", {}),
         )
         for source in sources
         for path in list_files(source["patterns"], source["environment"])

@@ -45,6 +45,7 @@ def test_paths_are_relative_to_the_file(project, monkeypatch):
         "environment": "JFK",
         "format": "csv",
         "patterns": [os.path.join(folder, "data", "jfk-*.csv.gz")],
+        "options": {},
         "held_out": False,
     }
 
@@ -318,7 +319,7 @@ def test_mistakes(project, mistake):
         ({}, "is empty; name at least one"),
         (
             {"environment_column": "origin"},
-            "names no files; add one of parquet, csv or tfrecord with a path",
+            "names no files; add one of parquet, csv, tfrecord, jsonl or avro",
         ),
     ],
 )

@@ -53,6 +53,25 @@ def test_finds_the_sources(project):
     assert [s.size for s in findings.sources[1:2]] == sizes
 
 
+def test_an_environment_of_several_sources(project):
+    frame = rows(project)
+    text = "\n".join(
+        ";".join(map(str, row)) for row in zip(*frame.values(), strict=True)
+    )
+    folder = project.config.parent / "data"
+    (folder / "more.txt").write_text(text)
+    names = f"columns: [{', '.join(frame)}]"
+    project.replace(
+        "EWR: {parquet: data/ewr.parquet}",
+        "EWR: {sources: [{parquet: data/ewr.parquet},"
+        f" {{csv: data/more.txt, delimiter: ';', {names}}}]}}",
+    )
+    found = check(project)
+    kinds = [(s.environment, s.format) for s in found.sources]
+    assert kinds[:2] == [("EWR", "parquet"), ("EWR", "csv")]
+    assert found.columns == tuple(WIDE)
+
+
 def test_describes_them(project):
     config = load_config(str(project.config))
     text = "\n".join(sources_check.describe(config, sources_check.check(config)))
@@ -216,6 +235,11 @@ class TestColumns:
         assert "environment 'EWR'" in said
         assert "no column 'origin'" in said
 
+    def test_an_optional_one_may_be_lacking(self, project):
+        project.parquet("ewr.parquet", rows(project, origin=None))
+        project.replace("  exclude:", "  optional: [origin]\n  exclude:")
+        assert check(project).columns == tuple(WIDE)
+
     def test_a_column_where_the_environment_is_stamped(self, project):
         project.parquet("ewr.parquet", rows(project, environment=["x"] * 4))
         project.csv("jfk-1.csv.gz", rows(project))
@@ -320,7 +344,7 @@ class TestEnvironmentColumn:
 
     def test_a_held_out_name_that_is_not_there(self, project):
         environments = load_config(str(project.config)).data.environments
-        source = {environments.format: list(environments.patterns)}
+        source = {environments.entry["format"]: environments.entry["patterns"]}
         column = {"environment_column": "origin", "held_out": ["LGX"]}
         self.write(project, {**source, **column})
         said = refused(project)
@@ -329,7 +353,7 @@ class TestEnvironmentColumn:
 
     def test_too_few_are_trained_on(self, project):
         environments = load_config(str(project.config)).data.environments
-        source = {environments.format: list(environments.patterns)}
+        source = {environments.entry["format"]: environments.entry["patterns"]}
         column = {"environment_column": "origin", "held_out": ["LGA", "EWR"]}
         self.write(project, {**source, **column})
         said = refused(project)
@@ -337,7 +361,7 @@ class TestEnvironmentColumn:
 
     def test_a_column_that_is_not_there(self, project):
         environments = load_config(str(project.config)).data.environments
-        source = {environments.format: list(environments.patterns)}
+        source = {environments.entry["format"]: environments.entry["patterns"]}
         self.write(project, {**source, "environment_column": "orgin"})
         said = refused(project)
         assert "environment_column names the column 'orgin'" in said
@@ -345,7 +369,7 @@ class TestEnvironmentColumn:
 
     def test_names_of_a_number_column(self, project):
         environments = load_config(str(project.config)).data.environments
-        source = {environments.format: list(environments.patterns)}
+        source = {environments.entry["format"]: environments.entry["patterns"]}
         column = {"environment_column": "month", "held_out": 2}
         self.write(project, {**source, **column})
         project.update(train={"method": "erm"}, checks={"worst": {"auc": {"min": 0.6}}})

@@ -56,7 +56,9 @@ def expected(batch):
 @settings(deadline=None, max_examples=200)
 @given(batches())
 def test_every_row_reads_back(batch):
-    found = [tf.train.Example.FromString(row) for row in encoding.encode(batch).to_pylist()]
+    found = [
+        tf.train.Example.FromString(row) for row in encoding.encode(batch).to_pylist()
+    ]
     assert [str(one) for one in found] == [str(one) for one in expected(batch)]
 
 
@@ -86,7 +88,9 @@ def test_tfx_bsl_writes_the_same_but_for_the_order(batch):
 def test_a_slice_gives_the_bytes_of_the_whole(batch, data):
     start = data.draw(st.integers(0, batch.num_rows))
     whole = encoding.encode(batch).to_pylist()
-    assert encoding.encode(batch.slice(start, 3)).to_pylist() == whole[start : start + 3]
+    assert (
+        encoding.encode(batch.slice(start, 3)).to_pylist() == whole[start : start + 3]
+    )
 
 
 def test_long_values_and_long_lists_read_back():
@@ -98,7 +102,9 @@ def test_long_values_and_long_lists_read_back():
         ],
         ["text", "numbers", "ids"],
     )
-    found = [tf.train.Example.FromString(row) for row in encoding.encode(batch).to_pylist()]
+    found = [
+        tf.train.Example.FromString(row) for row in encoding.encode(batch).to_pylist()
+    ]
     assert [str(one) for one in found] == [str(one) for one in expected(batch)]
 
 

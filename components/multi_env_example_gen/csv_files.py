@@ -1,0 +1,111 @@
+"""CSV: plain, gzip or zstd, with or without a header, in the config's dialect.
+
+Options, all of them optional: `columns` (names, where the file has no header),
+`delimiter`, `quote` (or "" for none), `nulls` (what stands for a missing value; an
+empty field always does), `encoding`.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from components.errors import DataError
+from components.multi_env_example_gen.columns import ColumnWidened, Schema
+
+_BLOCK = 8 << 20
+_TYPES = {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bytes": pa.string(),
+    "null": pa.null(),
+}
+_LETTERS = {"delimiter": ",", "quote": '"'}
+
+
+def open_csv(
+    path: str,
+    options: dict[str, Any],
+    types: dict[str, pa.DataType] | None = None,
+    only: list[str] | None = None,
+) -> pa_csv.CSVStreamingReader:
+    """A reader of bounded blocks.
+
+    Args:
+      path: the file.
+      options: the dialect, as the module says.
+      types: of columns whose type is not to be inferred from the first block.
+      only: the columns to read; None for all.
+    """
+    letters = {**_LETTERS, **{k: v for k, v in options.items() if k in _LETTERS}}
+    nulls = options.get("nulls")
+    return pa_csv.open_csv(
+        pa.input_stream(path, compression="detect"),
+        read_options=pa_csv.ReadOptions(
+            block_size=_BLOCK,
+            column_names=options.get("columns"),
+            encoding=options.get("encoding") or "utf8",
+        ),
+        parse_options=pa_csv.ParseOptions(
+            newlines_in_values=True,
+            delimiter=letters["delimiter"],
+            quote_char=letters["quote"] or False,
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            strings_can_be_null=True,
+            column_types=types or {},
+            include_columns=only,
+            **({} if nulls is None else {"null_values": ["", *nulls]}),
+        ),
+    )
+
+
+def batches(
+    path: str, options: dict[str, Any], schema: Schema
+) -> Iterator[pa.RecordBatch]:
+    """The rows, a block at a time, parsed as the schema says.
+
+    Raises:
+      ColumnWidened: a column needs a wider kind than `schema` says.
+      DataError: text in a column of numbers.
+    """
+    names = open_csv(path, options).schema.names
+    kinds = {name: schema[name].kind for name in names}
+    try:
+        yield from open_csv(path, options, {n: _TYPES[k] for n, k in kinds.items()})
+    except pa.ArrowInvalid as error:
+        # "In CSV column #3: CSV conversion error to int64: invalid value '1.5'"
+        match = re.search(r"In CSV column #(\d+): .*onversion error", str(error))
+        if not match:
+            raise
+        name = names[int(match.group(1))]
+        wider = {"null": "int", "int": "float"}.get(kinds[name])
+        if wider:
+            raise ColumnWidened(name, wider) from error
+        raise _no_number(path, name, error) from error
+
+
+def refuse_text(path: str, options: dict[str, Any], name: str) -> None:
+    """Names the first value of a text column that is no number.
+
+    Raises:
+      DataError: there is one.
+    """
+    try:
+        for _ in open_csv(path, options, {name: pa.float64()}):
+            pass
+    except pa.ArrowInvalid as error:
+        if "onversion error" in str(error):
+            raise _no_number(path, name, error) from error
+
+
+def _no_number(path: str, name: str, error: Exception) -> DataError:
+    found = re.search(r"invalid value '(.*?)'", str(error))
+    value = repr(found.group(1)[:80]) if found else "text"
+    return DataError(
+        f"{path}: column {name!r} holds {value} where all else is numbers; correct it,"
+        " write it as missing (an empty field or NA), or give the column one type in"
+        " all environments"
+    )

@@ -1,0 +1,273 @@
+"""Every format and dialect gives the rows that were written, by other libraries."""
+
+import gzip
+import json
+import uuid
+
+import apache_beam as beam
+import fastavro
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+import zstandard
+
+from components.errors import DataError
+from components.multi_env_example_gen import ingest, shards, splitting
+from components.source_manifest import listing
+
+SPEC = shards.Spec({"name": "late"}, 0.5, (), ())
+RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+COLUMNS = {"id": "long", "late": "int", "temp": "double", "city": "string"}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    random = np.random.default_rng(0)
+    temp = random.normal(50, 10, 400).round(2)
+    temp[::5] = np.nan
+    city = random.choice(["Zürich", 'a "b"', "two\nlines", "semi;colon, too"], 400)
+    frame = pd.DataFrame(
+        {"id": np.arange(400), "late": random.integers(0, 2, 400), "temp": temp}
+    )
+    frame["city"] = pd.Series(city, dtype=object)
+    frame.loc[::7, "city"] = None
+    return frame
+
+
+def records(frame):
+    """Rows without their missing values."""
+    rows = frame.to_dict("records")
+    return [{k: v for k, v in row.items() if not pd.isna(v)} for row in rows]
+
+
+def run(tmp_path, file_format, path, spec=SPEC, **options):
+    entry = {"environment": "only", "format": file_format, "held_out": False}
+    entry |= {"patterns": [str(path)], "options": options}
+    return run_all(tmp_path, [entry], spec)
+
+
+def run_all(tmp_path, entries, spec=SPEC):
+    files = listing.from_json(listing.to_json(listing.build_manifest(entries)))
+    folder = str(tmp_path / "out")
+    ingest.ingest(files, spec, folder, lambda: beam.Pipeline(argv=[RUNNER]))
+    rows = []
+    for split in splitting.SPLITS:
+        for path in tf.io.gfile.glob(f"{folder}/Split-{split}/*"):
+            for record in tf.data.TFRecordDataset(path, "GZIP").as_numpy_iterator():
+                rows.append(to_row(record))
+    return sorted(rows, key=lambda row: row["id"])
+
+
+def to_row(record):
+    features = tf.train.Example.FromString(record).features.feature
+    row = {}
+    for name, feature in features.items():
+        kind = feature.WhichOneof("kind")
+        if kind and name != "environment":
+            values = list(getattr(feature, kind).value)
+            values = [v.decode() if kind == "bytes_list" else v for v in values]
+            row[name] = values[0] if len(values) == 1 else values
+    return row
+
+
+def assert_rows(found, frame):
+    wanted = records(frame)
+    assert len(found) == len(wanted)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert set(ours) == set(theirs)
+        for name, value in theirs.items():
+            number = isinstance(value, float)
+            assert ours[name] == (np.float32(value) if number else value)
+
+
+def write_csv(frame, path, **dialect):
+    frame.to_csv(path, index=False, **dialect)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dialect", "options"),
+    [
+        ({}, {}),
+        ({"sep": ";"}, {"delimiter": ";"}),
+        ({"sep": "\t"}, {"delimiter": "\t"}),
+        ({"quotechar": "'"}, {"quote": "'"}),
+        ({"na_rep": "?"}, {"nulls": ["?", "-"]}),
+        ({"encoding": "latin-1"}, {"encoding": "latin-1"}),
+        ({"encoding": "utf-16"}, {"encoding": "utf-16"}),
+        ({"encoding": "utf-8-sig"}, {}),
+        ({"header": False}, {"columns": ["id", "late", "temp", "city"]}),
+        ({"lineterminator": "\r\n"}, {}),
+    ],
+    ids=str,
+)
+def test_csv_dialects(tmp_path, frame, dialect, options):
+    path = write_csv(frame, tmp_path / "data.txt", **dialect)
+    found = run(tmp_path, "csv", path, **options)
+    if dialect.get("lineterminator"):
+        for row in found:  # pandas writes those within fields as they are
+            if "city" in row:
+                row["city"] = row["city"].replace("\r\n", "\n")
+    assert_rows(found, frame)
+
+
+@pytest.mark.parametrize("file_format", ["csv", "jsonl"])
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_compressed_text(tmp_path, frame, file_format, suffix):
+    plain = write_csv(frame, tmp_path / "plain")
+    if file_format == "jsonl":
+        write_jsonl(frame, plain)
+    pack = gzip.compress if suffix == ".gz" else zstandard.compress
+    path = tmp_path / f"data.{file_format}{suffix}"
+    path.write_bytes(pack(plain.read_bytes()))
+    assert_rows(run(tmp_path, file_format, path), frame)
+
+
+def write_jsonl(frame, path):
+    path.write_text("\n".join(json.dumps(row) for row in records(frame)))
+    return path
+
+
+def test_json_lines(tmp_path, frame):
+    path = write_jsonl(frame, tmp_path / "data.jsonl")
+    assert_rows(run(tmp_path, "jsonl", path), frame)
+
+
+def test_json_lines_may_have_a_bom_blank_lines_and_nulls(tmp_path):
+    lines = [f'{{"id": {i}, "late": {i % 2}, "x": null}}\n\n' for i in range(40)]
+    lines.append('{"id": 40, "late": 1, "x": "a"}\r\n')
+    path = tmp_path / "data.jsonl"
+    path.write_text("\ufeff" + "".join(lines), encoding="utf8", newline="")
+    found = run(tmp_path, "jsonl", path)
+    assert found[:2] == [{"id": 0, "late": 0}, {"id": 1, "late": 1}]
+    assert found[-1] == {"id": 40, "late": 1, "x": "a"}
+
+
+def test_json_lines_types_are_those_of_all_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.multi_env_example_gen.json_files._BLOCK", 500)
+    rows = [{"id": i, "late": i % 2, "x": i, "y": [i]} for i in range(300)]
+    rows[200] |= {"x": 0.5, "y": [1, 2]}
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = run(tmp_path, "jsonl", path)
+    assert [row["x"] for row in found] == [row["x"] for row in rows]
+    assert found[200]["y"] == [1, 2]
+
+
+def test_json_lines_keep_times_as_they_are_written(tmp_path):
+    rows = [
+        {"id": i, "late": i % 2, "at": f"2024-01-{1 + i % 28:02}T10:00:00Z"}
+        for i in range(50)
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert run(tmp_path, "jsonl", path) == rows
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_avro(tmp_path, frame, codec):
+    fields = [{"name": n, "type": ["null", t]} for n, t in COLUMNS.items()]
+    path = tmp_path / "data.avro"
+    with open(path, "wb") as file:
+        schema = {"type": "record", "name": "r", "fields": fields}
+        fastavro.writer(file, schema, records(frame), codec=codec)
+    assert_rows(run(tmp_path, "avro", path), frame)
+
+
+def test_avro_types(tmp_path):
+    logical = {"type": "long", "logicalType": "timestamp-millis"}
+    fields = [
+        {"name": "id", "type": "long"},
+        {"name": "late", "type": "boolean"},
+        {"name": "day", "type": {"type": "int", "logicalType": "date"}},
+        {"name": "at", "type": logical},
+        {"name": "who", "type": {"type": "string", "logicalType": "uuid"}},
+        {"name": "kind", "type": {"type": "enum", "name": "k", "symbols": ["a", "b"]}},
+        {"name": "ids", "type": {"type": "array", "items": "long"}},
+    ]
+    day = pd.Timestamp("2024-02-29")
+    row = {"day": day.date(), "at": day.tz_localize("UTC").to_pydatetime()}
+    row |= {"who": uuid.UUID(int=1), "kind": "b", "ids": [3, 4]}
+    rows = [row | {"id": i, "late": bool(i % 2)} for i in range(40)]
+    path = tmp_path / "data.avro"
+    with open(path, "wb") as file:
+        fastavro.writer(file, {"type": "record", "name": "r", "fields": fields}, rows)
+    found = run(tmp_path, "avro", path)
+    assert [one["late"] for one in found] == [i % 2 for i in range(40)]
+    assert found[0]["day"] == "2024-02-29"
+    assert found[0]["at"].startswith("2024-02-29 00:00:00")
+    assert found[0]["who"] == str(uuid.UUID(int=1))
+    assert (found[0]["kind"], found[0]["ids"]) == ("b", [3, 4])
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "avro", "csv", "parquet", "tfrecord"])
+@pytest.mark.parametrize("content", [b"", b"\x00\x01nonsense\xff" * 50])
+def test_nonsense_is_refused_by_name(tmp_path, file_format, content):
+    path = tmp_path / "nonsense.bin"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"nonsense\.bin|'late'"):
+        run(tmp_path, file_format, path)
+
+
+def test_truncated_avro_is_refused(tmp_path, frame):
+    path = tmp_path / "data.avro"
+    fields = [{"name": n, "type": ["null", t]} for n, t in COLUMNS.items()]
+    with open(path, "wb") as file:
+        schema = {"type": "record", "name": "r", "fields": fields}
+        fastavro.writer(file, schema, records(frame), codec="deflate")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"data\.avro cannot be read as avro"):
+        run(tmp_path, "avro", path)
+
+
+def test_json_objects_in_objects_are_refused(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"id": 1, "late": 0, "x": {"y": 1}}')
+    with pytest.raises(DataError, match="column 'x' has the type struct.*flatten"):
+        run(tmp_path, "jsonl", path)
+
+
+def test_one_environment_of_several_formats(tmp_path, frame):
+    write_csv(frame[:100], tmp_path / "a.csv", sep=";")
+    write_jsonl(frame[100:250], tmp_path / "b.jsonl")
+    pq.write_table(pa.Table.from_pandas(frame[250:]), tmp_path / "c.parquet")
+    entries = [
+        {"environment": "only", "held_out": False, "format": name}
+        | {"patterns": [str(tmp_path / path)], "options": options}
+        for name, path, options in (
+            ("csv", "a.csv", {"delimiter": ";"}),
+            ("jsonl", "b.jsonl", {}),
+            ("parquet", "c.parquet", {}),
+        )
+    ]
+    assert_rows(run_all(tmp_path, entries), frame)
+
+
+def test_an_optional_column_may_be_missing_somewhere(tmp_path, frame):
+    write_csv(frame[:200], tmp_path / "a.csv")
+    write_csv(frame[200:].drop(columns="temp"), tmp_path / "b.csv")
+    entries = [
+        {"environment": name, "held_out": False, "format": "csv", "options": {}}
+        | {"patterns": [str(tmp_path / f"{name}.csv")]}
+        for name in "ab"
+    ]
+    with pytest.raises(DataError, match=r"no column 'temp'.*data\.optional"):
+        run_all(tmp_path, entries)
+    optional = shards.Spec({"name": "late"}, 0.5, (), (), optional=("temp",))
+    wanted = frame.copy()
+    wanted.loc[200:, "temp"] = np.nan
+    assert_rows(run_all(tmp_path, entries, optional), wanted)
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path, frame):
+    path = write_csv(frame, tmp_path / "data.csv")
+    shards_of = []
+    for _ in range(2):
+        run(tmp_path, "csv", path)
+        found = sorted((tmp_path / "out").rglob("*.gz"))
+        shards_of.append([file.read_bytes() for file in found])
+    assert len(shards_of[0]) == 2
+    assert shards_of[0] == shards_of[1]
