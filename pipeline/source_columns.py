@@ -13,7 +13,7 @@ import pyarrow.parquet as pa_parquet
 
 from components.errors import DataError
 from components.multi_env_example_gen import csv_files, readers
-from components.multi_env_example_gen.columns import Column, Schema
+from components.multi_env_example_gen.columns import KINDS, Column, Schema
 from components.multi_env_example_gen.labels import check_label
 from pipeline import tfrecord_columns
 from pipeline.config import ENVIRONMENT, PipelineConfig
@@ -56,6 +56,7 @@ def check(
     _check_label(config, schemas, joint, partial)
     _check_named(config, joint, sure)
     _check_kinds(config, joint)
+    _check_schema(config, joint)
     return list(joint)
 
 
@@ -149,6 +150,36 @@ def _check_label(
     except DataError as error:
         place = config.place("data", "label").rpartition(": ")[0]
         raise ConfigError(f"{place}: {error}") from error
+
+
+def _check_schema(config: PipelineConfig, joint: Schema) -> None:
+    """Where a schema is given, the data is of its types."""
+    path = config.data.schema_path
+    if path is None:
+        return
+    # Not at the top: most configs have none, and it takes a tenth of a second.
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    place = config.place("data", "schema")
+    try:
+        with open(path, encoding="utf-8") as file:
+            schema = text_format.Parse(file.read(), schema_pb2.Schema())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{place} is {path}, which is no schema in text form: {reason}; take the"
+            " one that a run without the key infers"
+        ) from error
+    for feature in schema.feature:
+        kind = joint.get(feature.name, Column("null")).kind
+        wanted = schema_pb2.FeatureType.Name(feature.type).lower()
+        if kind != "null" and wanted in KINDS and kind != wanted:
+            raise ConfigError(
+                f"{place}: {feature.name!r} is {wanted.upper()} in the"
+                f" schema ({path}), but {kind.upper()} in the data; correct the schema,"
+                " or the files"
+            )
 
 
 def _near_columns(name: str, columns: Iterable[str]) -> str:

@@ -36,6 +36,7 @@ class Column:
 
 
 Schema = dict[str, Column]
+KINDS = ("int", "float", "bytes")
 
 
 class ColumnWidened(Exception):

@@ -23,7 +23,7 @@ from components.multi_env_example_gen.columns import (
     join,
 )
 
-BATCH_ROWS = 1 << 16
+BATCH_ROWS, BATCH_BYTES = 1 << 16, 64 << 20
 HEADERLESS = ("tfrecord", "jsonl")  # a column without a value is not there at all
 _ROWS_A_RANGE = 1 << 20
 
@@ -114,8 +114,9 @@ def batches(
     with _readable(path, file_format):
         if file_format == "parquet":
             groups = list(range(part.start, part.stop or 0))
-            yield from pa_parquet.ParquetFile(path).iter_batches(
-                batch_size=BATCH_ROWS, row_groups=groups
+            file = pa_parquet.ParquetFile(path)
+            yield from file.iter_batches(
+                batch_size=_rows_a_batch(file.metadata, groups), row_groups=groups
             )
         elif file_format == "csv":
             yield from csv_files.batches(path, options or {}, schema)
@@ -131,6 +132,14 @@ def batches(
             from components.multi_env_example_gen import tfrecord_files
 
             yield from tfrecord_files.batches(path)
+
+
+def _rows_a_batch(metadata: Any, groups: list[int]) -> int:
+    """`BATCH_ROWS`, or as many of wide rows as make `BATCH_BYTES`."""
+    found = [metadata.row_group(group) for group in groups]
+    size = sum(group.total_byte_size for group in found)
+    rows = sum(group.num_rows for group in found)
+    return min(max(BATCH_BYTES * rows // max(size, 1), 1), BATCH_ROWS)
 
 
 def _check_kinds(batch: pa.RecordBatch, schema: Schema, path: str) -> None:

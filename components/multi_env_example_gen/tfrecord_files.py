@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_BATCH = 1 << 13
+_BATCH_ROWS, _BATCH_BYTES = 1 << 13, 32 << 20
 _FRAME = 16  # bytes around a record: length, two checksums
 
 
@@ -27,7 +27,10 @@ def batches(path: str) -> Iterator[pa.RecordBatch]:
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     size = 0
     try:
-        for batch in records.batch(_BATCH).as_numpy_iterator():
+        rows = _BATCH_ROWS
+        for first in records.take(1).as_numpy_iterator():
+            rows = min(max(_BATCH_BYTES // max(len(first), 1), 1), rows)
+        for batch in records.batch(rows).as_numpy_iterator():
             serialized = batch.tolist()
             size += sum(map(len, serialized)) + _FRAME * len(serialized)
             yield decoder.DecodeBatch(serialized)

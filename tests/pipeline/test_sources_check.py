@@ -308,6 +308,19 @@ class TestPlaces:
         said = refused(project)
         assert f"line 3: data.schema is {project.folder}/schema.pbtxt, and" in said
 
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("feature { name: 'distance' type: INT }", "'distance' is INT in the"),
+            ("feature { name: 'carrier' type: FLOAT }", "but BYTES in the data"),
+            ("feature { name: ", "which is no schema in text form"),
+        ],
+    )
+    def test_a_schema_of_other_types(self, project, text, said):
+        project.replace("data:\n", "data:\n  schema: schema.pbtxt\n")
+        (project.folder / "schema.pbtxt").write_text(text)
+        assert said in refused(project)
+
     def test_a_model_that_is_not_there(self, project):
         build = "  model: {build: my_own_model.build}\n  steps: 2000"
         project.replace("  steps: 2000", build)
