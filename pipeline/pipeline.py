@@ -223,7 +223,7 @@ def training_environments(config: PipelineConfig) -> list[str]:
     for file in listing.build_manifest(config.data.sources):
         source = (file.path, file.format)
         schema = readers.schema_of(*source, file.options)
-        for part in readers.ranges_of(*source):
+        for part in readers.ranges_of(*source, file.options):
             for batch in readers.batches(*source, part, schema, file.options):
                 found.update(shards.distinct(batch, column))
     return sorted(found - set(config.data.held_out))

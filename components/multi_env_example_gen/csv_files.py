@@ -5,6 +5,8 @@ Options, all of them optional: `columns` (names, where the file has no header),
 empty field always does), `encoding`.
 """
 
+import codecs
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +17,10 @@ import pyarrow.csv as pa_csv
 from components.errors import DataError
 from components.multi_env_example_gen.columns import ColumnWidened, Schema
 
+RANGE = 64 << 20
 _BLOCK = 8 << 20
+_PACKED = (".bz2", ".gz", ".lz4", ".zst")  # what Arrow tells by the name
+_WIDE = ("utf-16", "utf-32")
 _TYPES = {
     "int": pa.int64(),
     "float": pa.float64(),
@@ -25,8 +30,33 @@ _TYPES = {
 _LETTERS = {"delimiter": ",", "quote": '"'}
 
 
+def ranges(path: str, options: dict[str, Any]) -> list[tuple[int, int | None]]:
+    """Bytes [start, stop) that can be read apart from each other, of whole lines.
+
+    A file of several times `RANGE` bytes is cut after the line breaks that follow their
+    multiples, if it holds no quote, within which a line break need not end a row.
+    Otherwise, or where it is compressed or of an encoding of several bytes, it is one.
+    """
+    size = os.path.getsize(path)
+    encoding = codecs.lookup(options.get("encoding") or "utf8").name
+    if size <= RANGE or path.endswith(_PACKED) or encoding.startswith(_WIDE):
+        return [(0, None)]
+    quote = options.get("quote", _LETTERS["quote"]).encode()
+    cuts = [0]
+    with open(path, "rb") as file:
+        for at in range(0, size, RANGE):
+            chunk = file.read(RANGE)
+            if quote and quote in chunk:
+                return [(0, None)]
+            end = chunk.find(b"\n") + 1
+            if at and end:
+                cuts.append(at + end)
+    stops = [*cuts[1:], size]
+    return [(a, b) for a, b in zip(cuts, stops, strict=True) if a < b]
+
+
 def open_csv(
-    path: str,
+    path: str | pa.Buffer,
     options: dict[str, Any],
     types: dict[str, pa.DataType] | None = None,
     only: list[str] | None = None,
@@ -34,15 +64,16 @@ def open_csv(
     """A reader of bounded blocks.
 
     Args:
-      path: the file.
+      path: the file, or what stands in it.
       options: the dialect, as the module says.
       types: of columns whose type is not to be inferred from the first block.
       only: the columns to read; None for all.
     """
     letters = {**_LETTERS, **{k: v for k, v in options.items() if k in _LETTERS}}
     nulls = options.get("nulls")
+    packed = "detect" if isinstance(path, str) else None
     return pa_csv.open_csv(
-        pa.input_stream(path, compression="detect"),
+        pa.input_stream(path, compression=packed),
         read_options=pa_csv.ReadOptions(
             block_size=_BLOCK,
             column_names=options.get("columns"),
@@ -63,9 +94,13 @@ def open_csv(
 
 
 def batches(
-    path: str, options: dict[str, Any], schema: Schema
+    path: str,
+    options: dict[str, Any],
+    schema: Schema,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows, a block at a time, parsed as the schema says.
+    """The rows of one of `ranges`, a block at a time, parsed as the schema says.
 
     Raises:
       ColumnWidened: a column needs a wider kind than `schema` says.
@@ -73,8 +108,15 @@ def batches(
     """
     names = open_csv(path, options).schema.names
     kinds = {name: schema[name].kind for name in names}
+    source: str | pa.Buffer = path
+    if stop is not None:
+        with open(path, "rb") as file:
+            file.seek(start)
+            source = pa.py_buffer(file.read(stop - start))
+    if start:
+        options = {**options, "columns": names}
     try:
-        yield from open_csv(path, options, {n: _TYPES[k] for n, k in kinds.items()})
+        yield from open_csv(source, options, {n: _TYPES[k] for n, k in kinds.items()})
     except pa.ArrowInvalid as error:
         # "In CSV column #3: CSV conversion error to int64: invalid value '1.5'"
         match = re.search(r"In CSV column #(\d+): .*onversion error", str(error))

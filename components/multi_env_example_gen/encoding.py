@@ -14,7 +14,8 @@ Wire format (tensorflow/core/example/*.proto), `<...>` after its length as a var
     Int64List    0x0a <a varint for each value>
 
 All before the values of a row hangs on the length of the values alone, so it is made
-once for each length that occurs.
+once for each length that occurs. Of a column with few distinct values whole entries are
+made once for each.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ import pyarrow.compute as pc
 
 _VARINT_STEPS = np.array([1 << (7 * k) for k in range(1, 10)], dtype=np.uint64)
 _SMALL = 1 << 16
+_SAMPLE, _FEW = 1000, 8  # values looked at first; rows a distinct value, at least
 
 
 def encode(batch: pa.RecordBatch) -> pa.BinaryArray:
@@ -76,13 +78,22 @@ def varints(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _entries(name: str, column: pa.ListArray) -> list[pa.Array]:
-    """The column's entry in each row: what precedes the values, and they."""
+    """The column's entry in each row, in one part or in two."""
     offsets = column.offsets.to_numpy().astype(np.int64)
     values = column.values
     if offsets[0] or offsets[-1] != len(values):
         values = values.slice(offsets[0], offsets[-1] - offsets[0])
         offsets = offsets - offsets[0]
     several = bool((np.diff(offsets) > 1).any())
+    if not several and (repeated := _repeated(name, values, offsets)) is not None:
+        return [repeated]
+    return _each(name, values, offsets, several)
+
+
+def _each(
+    name: str, values: pa.Array, offsets: np.ndarray, several: bool
+) -> list[pa.Array]:
+    """Entries row by row: what precedes the values, and they."""
     if pa.types.is_integer(values.type):
         tag, (data, sizes) = 0x1A, varints(values.to_numpy(zero_copy_only=False))
         payload = _binary(_ends(sizes)[offsets], pa.py_buffer(data))
@@ -111,6 +122,29 @@ def _entries(name: str, column: pa.ListArray) -> list[pa.Array]:
 
     heads = _heads(_lengths(payload), head, np.diff(offsets) == 0, entry(b"", 0))
     return [heads, payload]
+
+
+def _repeated(
+    name: str, values: pa.Array, offsets: np.ndarray
+) -> pa.BinaryArray | None:
+    """Entries by distinct value, at most one a row; None where they are too many."""
+    # By bits: one NaN is not another, and 0.0 not -0.0.
+    floating = pa.types.is_floating(values.type)
+    distinct = values.view(pa.int32()) if floating else values
+    sample = distinct[:: max(len(values) // _SAMPLE, 1)]
+    if _FEW * len(pc.unique(sample)) > 4 * len(sample):
+        return None
+    encoded = pc.dictionary_encode(distinct)
+    found = encoded.dictionary.view(values.type)
+    if _FEW * len(found) > len(values):
+        return None
+    # One more, without a value, for the rows that have none.
+    ends = np.minimum(np.arange(len(found) + 2), len(found))
+    entries = _join(_each(name, found, ends, several=False), len(found) + 1)
+    missing = np.diff(offsets) == 0
+    index = np.full(len(missing), len(found), np.int32)
+    index[~missing] = encoded.indices.to_numpy()
+    return entries.take(pa.array(index))
 
 
 def _heads(

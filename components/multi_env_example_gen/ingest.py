@@ -93,7 +93,7 @@ def plan_tasks(files: list[SourceFile]) -> list[shards.Task]:
     parts = [
         (file, part)
         for file in files
-        for part in readers.ranges_of(file.path, file.format)
+        for part in readers.ranges_of(file.path, file.format, file.options)
     ]
     return [
         shards.Task(

@@ -1,8 +1,9 @@
 """Arrow readers: a source file as record batches of bounded size.
 
 Reading knows nothing of labels, splits or tf.Examples. A file is read in *ranges*
-(Parquet: row groups; all others: the whole file), fixed by the file alone, so
-the same input gives the same shards whatever the number of workers.
+(Parquet: row groups; CSV: bytes, where that is safe; all others: the whole file),
+fixed by the file alone, so the same input gives the same shards whatever the number of
+workers.
 """
 
 import contextlib
@@ -30,7 +31,10 @@ _ROWS_A_RANGE = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Part of a file: row groups [start, stop) of a Parquet file, else all of it."""
+    """Part of a file: [start, stop) in row groups of Parquet, in bytes of CSV.
+
+    All of it where `stop` is None.
+    """
 
     start: int = 0
     stop: int | None = None
@@ -74,8 +78,13 @@ def _fields(path: str, file_format: str, options: dict[str, Any]) -> Any:
     return tfrecord_files.fields(next(tfrecord_files.batches(path)))
 
 
-def ranges_of(path: str, file_format: str) -> list[Range]:
+def ranges_of(
+    path: str, file_format: str, options: dict[str, Any] | None = None
+) -> list[Range]:
     """The ranges in which a file is read: up to about a million rows each."""
+    if file_format == "csv":
+        with _readable(path, file_format):
+            return [Range(*cut) for cut in csv_files.ranges(path, options or {})]
     if file_format != "parquet":
         return [Range()]
     with _readable(path, file_format):
@@ -119,7 +128,8 @@ def batches(
                 batch_size=_rows_a_batch(file.metadata, groups), row_groups=groups
             )
         elif file_format == "csv":
-            yield from csv_files.batches(path, options or {}, schema)
+            cut = (part.start, part.stop)
+            yield from csv_files.batches(path, options or {}, schema, *cut)
         elif file_format == "jsonl":
             for batch in json_files.batches(path):
                 _check_kinds(batch, schema, path)

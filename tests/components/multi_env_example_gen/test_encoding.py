@@ -1,5 +1,7 @@
 """Our encoder against protocol buffers' own and tfx_bsl's."""
 
+from unittest import mock
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -91,6 +93,28 @@ def test_a_slice_gives_the_bytes_of_the_whole(batch, data):
     assert (
         encoding.encode(batch.slice(start, 3)).to_pylist() == whole[start : start + 3]
     )
+
+
+@settings(deadline=None, max_examples=200)
+@given(batches())
+def test_entries_by_distinct_value_are_the_same(batch):
+    plain = encoding.encode(batch).to_pylist()
+    with mock.patch.object(encoding, "_FEW", 0):
+        assert encoding.encode(batch).to_pylist() == plain
+
+
+def test_few_values_in_many_rows_keep_their_bits():
+    bits = np.array([0x7FC00000, 0x7FC00001, 0x80000000, 0, 0x3F800000], np.uint32)
+    present = np.arange(500) % 7 > 0
+    numbers = pa.array(np.tile(bits, 100)[present].view(np.float32))
+    starts = np.concatenate([[0], np.cumsum(present)]).astype(np.int32)
+    mask = np.append(~present, False)
+    column = pa.ListArray.from_arrays(pa.array(starts, mask=mask), numbers)
+    batch = pa.RecordBatch.from_arrays([column], ["x"])
+    whole = encoding.encode(batch).to_pylist()
+    assert len(set(whole)) == 6
+    one_by_one = [encoding.encode(batch.slice(i, 1))[0].as_py() for i in range(500)]
+    assert whole == one_by_one
 
 
 def test_long_values_and_long_lists_read_back():

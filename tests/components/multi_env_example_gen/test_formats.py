@@ -15,7 +15,7 @@ import tensorflow as tf
 import zstandard
 
 from components.errors import DataError
-from components.multi_env_example_gen import ingest, shards, splitting
+from components.multi_env_example_gen import ingest, readers, shards, splitting
 from components.source_manifest import listing
 
 SPEC = shards.Spec({"name": "late"}, 0.5, (), ())
@@ -271,3 +271,36 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, frame):
         shards_of.append([file.read_bytes() for file in found])
     assert len(shards_of[0]) == 2
     assert shards_of[0] == shards_of[1]
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_long_csv_is_read_in_parts(tmp_path, frame, monkeypatch, header):
+    monkeypatch.setattr("components.multi_env_example_gen.csv_files.RANGE", 1000)
+    plain = frame.assign(city=np.where(frame.city.isna(), None, "x"))
+    path = write_csv(plain, tmp_path / "data.csv", header=header)
+    options = {} if header else {"columns": list(frame)}
+    parts = readers.ranges_of(str(path), "csv", options)
+    assert len(parts) == -(-path.stat().st_size // 1000)
+    text = path.read_bytes()
+    assert all(text[part.start - 1 : part.start] in (b"", b"\n") for part in parts)
+    assert [part.stop for part in parts] == [p.start for p in parts[1:]] + [len(text)]
+    assert_rows(run(tmp_path, "csv", path, **options), plain)
+
+
+def test_a_csv_with_quotes_is_read_as_one(tmp_path, frame, monkeypatch):
+    monkeypatch.setattr("components.multi_env_example_gen.csv_files.RANGE", 1000)
+    path = write_csv(frame, tmp_path / "data.csv")
+    assert readers.ranges_of(str(path), "csv") == [readers.Range()]
+    parts = readers.ranges_of(str(path), "csv", {"quote": ""})
+    assert len(parts) > 5
+
+
+def test_a_column_that_widens_in_a_later_part(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.multi_env_example_gen.csv_files.RANGE", 1000)
+    rows = [{"id": i, "late": i % 2, "x": float(i)} for i in range(300)]
+    text = "".join(f"{r['id']},{r['late']},{r['id']}\n" for r in rows)
+    path = tmp_path / "data.csv"
+    path.write_text("id,late,x\n" + text.replace("290,0,290", "290,0,290.5"))
+    found = run(tmp_path, "csv", path)
+    assert found[290]["x"] == 290.5
+    assert [row["x"] for row in found[:290]] == [row["x"] for row in rows[:290]]
