@@ -1,7 +1,7 @@
 """The config's section `data`: label, environments, split, features."""
 
 import codecs
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.multi_env_example_gen.naming import Naming, bin_names
 from pipeline.config_types import (
     Column,
     Columns,
@@ -184,11 +185,70 @@ class Environment(Source):
         return [source.entry for source in self.sources or (self,)]
 
 
+def _texts(value: Any) -> Any:
+    """Values of a column as text, as the column's own are compared."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(v, str | int) and not isinstance(v, bool) for v in values):
+        raise ValueError(f"is {short(value)}; expected values of the column, as text")
+    return tuple(map(str, values))
+
+
+Number = Annotated[float, Field(strict=False)]
+Values = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_texts, json_schema_input_type=str | int | list[str | int]),
+    Field(min_length=1),
+]
+
+
 class ColumnEnvironments(Source):
     """One source of which a column tells the environment of each row."""
 
     environment_column: Column
+    values: dict[EnvironmentName, Values] = {}
+    bins: Annotated[
+        tuple[Number, ...],
+        BeforeValidator(as_tuple, json_schema_input_type=list[float]),
+    ] = ()
+    by: Literal["year", "quarter", "month", "day"] | None = None
     held_out: EnvironmentNames = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ColumnEnvironments":
+        given = [key for key in ("values", "bins", "by") if getattr(self, key)]
+        if len(given) > 1:
+            raise problem(
+                [given[1]], f"stands beside {given[0]}; the column tells it in one way"
+            )
+        if list(self.bins) != sorted(set(self.bins)):
+            raise problem(["bins"], "are edges that do not rise; sort them")
+        values = [value for each in self.values.values() for value in each]
+        for value in values:
+            if values.count(value) > 1:
+                raise problem(
+                    ["values"], f"has {value!r} in two environments; name it once"
+                )
+        if (names := self.names) is not None:
+            for i, name in enumerate(self.held_out):
+                if name not in names:
+                    raise problem(
+                        ["held_out", i],
+                        f"is {name!r}, and the environments are {', '.join(names)}",
+                    )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """All environments, None where only the data knows them."""
+        if self.bins:
+            return bin_names(self.bins)
+        return tuple(self.values) or None
+
+    @property
+    def naming(self) -> Naming:
+        """As ingestion takes it."""
+        groups = {v: name for name, values in self.values.items() for v in values}
+        return Naming(self.environment_column, groups, self.bins, self.by)
 
 
 def _form_of_environments(value: Any) -> str:
@@ -276,6 +336,21 @@ class Data(Section):
         return None if isinstance(form, dict) else form.environment_column
 
     @property
+    def naming(self) -> Naming | None:
+        """How a column tells the environment, None where each has its source."""
+        form = self.environments
+        return None if isinstance(form, dict) else form.naming
+
+    @property
+    def telltale(self) -> str | None:
+        """The column that is the environment, and so no feature.
+
+        What bins or dates are made of may be one.
+        """
+        naming = self.naming
+        return None if naming is None or naming.bins or naming.by else naming.column
+
+    @property
     def held_out(self) -> tuple[str, ...]:
         """Names of the held-out environments."""
         if isinstance(self.environments, dict):
@@ -287,7 +362,8 @@ class Data(Section):
         """Names of the training environments, None where only the data knows them."""
         if isinstance(self.environments, dict):
             return tuple(n for n, e in self.environments.items() if not e.held_out)
-        return None
+        names = self.environments.names
+        return names and tuple(n for n in names if n not in self.held_out)
 
     @property
     def sources(self) -> list[dict[str, Any]]:
@@ -310,8 +386,8 @@ class Data(Section):
         }
         if self.weight:
             never[self.weight] = "data.weight"
-        if self.environment_column:
-            never[self.environment_column] = "the environment"
+        if self.telltale:
+            never[self.telltale] = "the environment"
         never.update((name, "in data.exclude") for name in self.exclude)
         for kind, columns in self.features.named.items():
             for i, name in enumerate(columns):

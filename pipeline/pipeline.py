@@ -174,7 +174,7 @@ def _prepare(config: PipelineConfig) -> _Prepared:
 def custom_config(config: PipelineConfig) -> dict[str, Any]:
     """What Transform and Trainer are told: plain JSON."""
     data, train = config.data, config.train
-    never = [data.label.column, data.environment_column]
+    never = [data.label.column, data.telltale]
     features = data.features.model_dump(mode="json")
     if any(data.features.named.values()):  # what is named is all; nothing is derived
         features |= {k: features[k] or [] for k in ("numeric", "categorical")}
@@ -218,14 +218,15 @@ def training_environments(config: PipelineConfig) -> list[str]:
     """
     if config.data.training is not None:
         return list(config.data.training)
-    column = config.data.environment_column
+    naming = config.data.naming
+    assert naming is not None
     found: set[str] = set()
     for file in listing.build_manifest(config.data.sources):
         source = (file.path, file.format)
         schema = readers.schema_of(*source, file.options)
         for part in readers.ranges_of(*source, file.options):
             for batch in readers.batches(*source, part, schema, file.options):
-                found.update(shards.distinct(batch, column))
+                found.update(shards.distinct(batch, naming, file.path))
     return sorted(found - set(config.data.held_out))
 
 
@@ -254,8 +255,8 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
         split_by=tuple(data.split.by),
         optional=tuple(data.optional),
         slices=tuple(tuple(s) for s in slices(config) if s),
-        environment_column=data.environment_column,
-        held_out=tuple(data.held_out) if data.environment_column else (),
+        naming=data.naming,
+        held_out=tuple(data.held_out) if data.naming else (),
     )
     return MultiEnvExampleGen(manifest.outputs["manifest"], spec)
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pa_parquet
 from components.errors import DataError
 from components.multi_env_example_gen import csv_files, readers
 from components.multi_env_example_gen.columns import KINDS, Column, Schema
+from components.multi_env_example_gen.environments import name_environments
 from components.multi_env_example_gen.labels import check_label
 from pipeline import tfrecord_columns
 from pipeline.config import ENVIRONMENT, PipelineConfig
@@ -63,18 +64,16 @@ def check(
 def environment_names(
     config: PipelineConfig, source: "FoundSource"
 ) -> tuple[str, ...] | None:
-    """The values of the environment column, sorted; None for TFRecords."""
-    column = config.data.environment_column
-    if source.format == "tfrecord" or column is None:
+    """Environments that a column tells, sorted; None for TFRecords."""
+    naming = config.data.naming
+    if source.format == "tfrecord" or naming is None:
         return None
     names: set[str] = set()
     for path in source.files:
         try:
-            for values in _column_batches(path, source, column):
-                if pa.types.is_dictionary(values.type):
-                    values = values.dictionary_decode()
-                found = pc.unique(values.drop_null().cast(pa.string()))
-                names.update(found.to_pylist())
+            for values in _column_batches(path, source, naming.column):
+                found = name_environments(values.drop_null(), naming, path)
+                names.update(pc.unique(found.drop_null()).to_pylist())
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())[:300]
             raise DataError(

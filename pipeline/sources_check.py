@@ -237,6 +237,12 @@ def _check_environment_names(config: PipelineConfig, names: tuple[str, ...]) -> 
                 f"{config.place(*keys)} names {name!r}, which column {column!r} does"
                 f" not hold; {f'did you mean {near[0]!r}?' if near else listed}"
             )
+    for name in config.data.training or ():
+        if name not in names:
+            raise ConfigError(
+                f"{config.place('data', 'environments')} makes {name!r} of column"
+                f" {column!r}, which has no row of it; it has {', '.join(names[:8])}"
+            )
     training = [name for name in names if name not in config.data.held_out]
     least = 2 if config.train.compares else 1
     if len(training) < least:

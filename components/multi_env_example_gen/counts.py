@@ -5,7 +5,10 @@ Everything later that must notice a vanished slice or a small group looks here:
     {"environments": {"EWR": {"held_out": false,
                               "splits": {"train": {"examples": 9, "positives": 2}},
                               "dropped": {"no_label": 1, "train_side_of_key": 0}}},
-     "slices": {"eval": {'["environment", "carrier"]': [[["EWR", "UA"], 12000]]}}}
+     "slices": {"eval": {'["environment", "carrier"]': [[["EWR", "UA"], 12000]]}},
+     "rows": 120000, "left_out": 0, "missing": {"seats": 30}}
+
+`left_out` are rows of no environment that the config names.
 """
 
 import json
@@ -22,7 +25,7 @@ TRAIN_SIDE = "train_side_of_key"
 
 def empty() -> dict[str, Any]:
     """Counts of nothing."""
-    return {"environments": {}, "slices": {}, "missing": {}, "rows": 0}
+    return {"environments": {}, "slices": {}, "missing": {}, "rows": 0, "left_out": 0}
 
 
 def add_environment(
@@ -92,6 +95,7 @@ def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
     total = empty()
     for part in parts:
         total["rows"] += part["rows"]
+        total["left_out"] += part["left_out"]
         for name, number in part["missing"].items():
             total["missing"][name] = total["missing"].get(name, 0) + number
         for name, entry in part["environments"].items():

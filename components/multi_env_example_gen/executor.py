@@ -12,6 +12,7 @@ from tfx.types import artifact_utils
 
 from components.errors import tells_reason
 from components.multi_env_example_gen import ingest, shards, splitting
+from components.multi_env_example_gen.naming import Naming
 from components.source_manifest import listing
 from components.source_manifest.executor import MANIFEST_FILE, MANIFEST_KEY
 
@@ -53,6 +54,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def spec_from_json(text: str) -> shards.Spec:
     """The exec property `spec` as the plain type."""
     entry = json.loads(text)
+    naming = entry.get("naming")
     return shards.Spec(
         **{
             **entry,
@@ -60,5 +62,6 @@ def spec_from_json(text: str) -> shards.Spec:
             "slices": tuple(tuple(cross) for cross in entry["slices"]),
             "held_out": tuple(entry.get("held_out", ())),
             "optional": tuple(entry.get("optional", ())),
+            "naming": naming and Naming(**{**naming, "bins": tuple(naming["bins"])}),
         }
     )

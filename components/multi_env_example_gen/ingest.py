@@ -72,7 +72,7 @@ def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
     for key, names in (
         ("data.split.by", spec.split_by),
         ("evaluate.slices", [f for cross in spec.slices for f in cross]),
-        ("data.environments.environment_column", [spec.environment_column]),
+        ("data.environments.environment_column", [spec.naming and spec.naming.column]),
     ):
         for name in names:
             if name is not None and name not in known:
@@ -80,7 +80,8 @@ def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
                     f"{key}: column {name!r} is not in the data; the columns are"
                     f" {', '.join(schema)}"
                 )
-    if shards.ENVIRONMENT in schema and spec.environment_column != shards.ENVIRONMENT:
+    told_by = spec.naming.column if spec.naming else None
+    if shards.ENVIRONMENT in schema and told_by != shards.ENVIRONMENT:
         raise DataError(
             f"the data already has a column {shards.ENVIRONMENT!r}, which is where the"
             " environment is stamped; rename it, or name it as environment_column"

@@ -19,7 +19,9 @@ from components.multi_env_example_gen.columns import (
     as_kind,
     to_feature,
 )
+from components.multi_env_example_gen.environments import name_environments
 from components.multi_env_example_gen.labels import make_label
+from components.multi_env_example_gen.naming import Naming
 
 ENVIRONMENT = "environment"
 
@@ -33,7 +35,7 @@ class Spec:
       eval_fraction: share of the keys on the eval side, in (0, 1).
       split_by: key columns that stay on one side together; empty: each row alone.
       slices: features (or crosses) to count.
-      environment_column: column that tells the environment, or None.
+      naming: how a column tells the environment, or None.
       held_out: environments to hold out where a column tells them.
       optional: columns that some files may lack.
     """
@@ -42,7 +44,7 @@ class Spec:
     eval_fraction: float
     split_by: tuple[str, ...]
     slices: tuple[tuple[str, ...], ...]
-    environment_column: str | None = None
+    naming: Naming | None = None
     held_out: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
 
@@ -125,9 +127,11 @@ def _process(
     label = make_label(_flat(columns[source], schema[source]), spec.label, task.path)
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
     environment = _environment(columns, task, spec, batch.num_rows)
-    if not known.all():
-        _count_unlabelled(total, environment, known, task, spec)
-        keep = pa.array(known)
+    named = pc.is_valid(environment).to_numpy(zero_copy_only=False)
+    if not (known & named).all():
+        total["left_out"] += int((~named).sum())
+        _count_unlabelled(total, environment, known & named, named, task, spec)
+        keep = pa.array(known & named)
         columns = {name: column.filter(keep) for name, column in columns.items()}
         label, environment = label.filter(keep), environment.filter(keep)
     features = {n: to_feature(column, schema[n]) for n, column in columns.items()}
@@ -142,8 +146,7 @@ def _process(
     chosen = _assign(environment, hashes, task, spec)
     _count(total, chosen, environment, label, columns, task, spec, schema)
     features[spec.label["name"]] = to_feature(label, Column("int"))
-    if spec.environment_column != ENVIRONMENT:
-        features[ENVIRONMENT] = to_feature(environment, Column("bytes"))
+    features[ENVIRONMENT] = to_feature(environment, Column("bytes"))
     names = sorted(features)
     stamped = pa.RecordBatch.from_arrays([features[n] for n in names], names)
     encoded = encoding.encode(stamped)
@@ -169,19 +172,17 @@ def _flat(array: pa.Array, column: Column) -> pa.Array:
 def _environment(
     columns: dict[str, pa.Array], task: Task, spec: Spec, rows: int
 ) -> pa.Array:
-    if spec.environment_column is None:
+    if spec.naming is None:
         return pa.array(np.full(rows, task.environment, dtype=object))
-    column = columns[spec.environment_column]
+    column = columns[spec.naming.column]
     values = _flat(column, Column("bytes"))
     if values.null_count:
         raise DataError(
             f"{task.path}: {values.null_count} rows have no value in"
-            f" {spec.environment_column!r}, which tells the environment; fill it, or"
+            f" {spec.naming.column!r}, which tells the environment; fill it, or"
             " leave these rows out"
         )
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return values.cast(pa.string())
+    return name_environments(values, spec.naming, task.path)
 
 
 def _held_out(environment: str, task: Task, spec: Spec) -> bool:
@@ -196,10 +197,15 @@ def _by_environment(environment: pa.Array) -> list[tuple[str, np.ndarray]]:
 
 
 def _count_unlabelled(
-    total: dict, environment: pa.Array, known: np.ndarray, task: Task, spec: Spec
+    total: dict,
+    environment: pa.Array,
+    known: np.ndarray,
+    named: np.ndarray,
+    task: Task,
+    spec: Spec,
 ) -> None:
-    for name, rows in _by_environment(environment):
-        dropped = {counting.NO_LABEL: int((rows & ~known).sum())}
+    for name, rows in _by_environment(environment.filter(pa.array(named))):
+        dropped = {counting.NO_LABEL: int((rows & ~known[named]).sum())}
         held_out = _held_out(name, task, spec)
         counting.add_environment(total, name, held_out, dropped, {})
 
@@ -266,8 +272,9 @@ def task_from_json(text: str) -> Task:
     return Task(**{**entry, "part": readers.Range(**entry["part"])})
 
 
-def distinct(batch: pa.RecordBatch, column: str | None) -> set[str]:
-    """Values of a text column in a batch; missing ones left out."""
+def distinct(batch: pa.RecordBatch, naming: Naming, where: str) -> set[str]:
+    """Environments that a batch has rows of; missing values are left out."""
+    column = naming.column
     index = batch.schema.get_field_index(column)
     if index < 0:
         raise DataError(
@@ -275,6 +282,5 @@ def distinct(batch: pa.RecordBatch, column: str | None) -> set[str]:
             f" data; the columns are {', '.join(batch.schema.names)}"
         )
     values = _flat(batch.column(index), Column("bytes"))
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return set(pc.unique(values.drop_null().cast(pa.string())).to_pylist())
+    names = name_environments(values.drop_null(), naming, where)
+    return set(pc.unique(names.drop_null()).to_pylist())

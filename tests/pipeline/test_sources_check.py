@@ -355,6 +355,51 @@ class TestEnvironmentColumn:
         text = "\n".join(sources_check.describe(config, findings))
         assert "EWR, JFK, LGA (held out)" in text
 
+    @pytest.mark.parametrize(
+        ("more", "names"),
+        [
+            ({"values": {"city": ["JFK", "LGA"], "Newark": "EWR"}}, "Newark, city"),
+            ({"values": {"JFK": "JFK", "EWR": "EWR"}, "held_out": []}, "EWR, JFK"),
+        ],
+    )
+    def test_values_group_and_rename(self, project, more, names):
+        self.write(project, {**self.source(project), **more})
+        assert ", ".join(check(project).environments) == names
+
+    def test_bins(self, project):
+        bins = {"environment_column": "distance", "bins": [150, 350]}
+        self.write(project, {**self.source(project), **bins})
+        found = check(project)
+        assert set(found.environments) == {"below 150", "150 to 350", "350 and above"}
+        training = load_config(str(project.config)).data.training
+        assert training == ("below 150", "150 to 350", "350 and above")
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            ({"bins": [2, 1]}, "bins are edges that do not rise; sort them"),
+            ({"bins": [1], "by": "month"}, "by stands beside bins"),
+            ({"values": {"a": ["JFK"], "b": ["JFK"]}}, "has 'JFK' in two environments"),
+            (
+                {"values": {"a": "EWR", "b": "JFK"}, "held_out": ["c"]},
+                "held_out.0 is 'c', and the environments are a, b",
+            ),
+            ({"by": "week"}, "legal are year, quarter, month, day"),
+            (
+                {"values": {"a": "EWR", "b": "JFK", "c": "XXX"}},
+                "makes 'c' of column 'origin', which has no row of it",
+            ),
+        ],
+    )
+    def test_ways_that_are_wrong(self, project, more, said):
+        self.write(project, {**self.source(project), **more})
+        assert said in refused(project)
+
+    def source(self, project):
+        environments = load_config(str(project.config)).data.environments
+        source = {environments.entry["format"]: environments.entry["patterns"]}
+        return {**source, "environment_column": "origin"}
+
     def test_a_held_out_name_that_is_not_there(self, project):
         environments = load_config(str(project.config)).data.environments
         source = {environments.entry["format"]: environments.entry["patterns"]}

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from components.errors import DataError
 from components.multi_env_example_gen import ingest, shards, splitting
+from components.multi_env_example_gen.naming import Naming
 from components.source_manifest import listing
 
 LABEL = {"name": "late", "from": "delay", "above": 15}
@@ -183,7 +184,9 @@ def test_environment_column(tmp_path):
         "patterns": [str(tmp_path / "all.parquet")],
         "held_out": False,
     }
-    spec = shards.Spec(LABEL, 0.3, ("day",), (("environment",),), "origin", ("H",))
+    spec = shards.Spec(
+        LABEL, 0.3, ("day",), (("environment",),), Naming("origin"), ("H",)
+    )
     _, counts = run(tmp_path, spec, [entry])
     found = counts["environments"]
     assert set(found) == {"A", "B", "H"}
