@@ -21,7 +21,8 @@ _LATER = {
     ("push", "to"): "models go to a folder only; write filesystem",
     ("push", "endpoint"): "models go to a folder only; remove the key",
 }
-_TAGS = frozenset({"column", "named"})
+# As pydantic names the forms of a union; no key has such a name.
+_TAGS = frozenset({"<column>", "<named>", "<share>", "<values>"})
 
 
 def sentence(
@@ -146,10 +147,7 @@ _EXPECTED: dict[str, Callable[[dict[str, Any], Any], str]] = {
 
 def _without_tags(loc: tuple[str | int, ...]) -> Path:
     """Pydantic's path without what the YAML does not have."""
-    path = list(loc)
-    if path[:2] == ["data", "environments"] and path[2:3] and path[2] in _TAGS:
-        del path[2]
-    return tuple(part for part in path if part != "[key]")
+    return tuple(part for part in loc if part != "[key]" and part not in _TAGS)
 
 
 def _in_document(loc: Path, data: Any) -> tuple[Path, Any]:

@@ -255,7 +255,7 @@ def _form_of_environments(value: Any) -> str:
     is_column = isinstance(value, ColumnEnvironments) or (
         isinstance(value, dict) and "environment_column" in value
     )
-    return "column" if is_column else "named"
+    return "<column>" if is_column else "<named>"
 
 
 def _named_or_column(value: Any) -> Any:
@@ -271,11 +271,44 @@ def _named_or_column(value: Any) -> Any:
     return value
 
 
-class Split(Section):
-    """How training environments are split into `train` and `eval`."""
+def _form_of_eval(value: Any) -> str:
+    listed = isinstance(value, list | tuple | str)
+    return "<values>" if listed else "<share>"
 
-    eval: float = Field(default=0.2, gt=0, lt=1)
+
+class Split(Section):
+    """How training environments are split into `train` and `eval`.
+
+    By a hash of each row, or of the columns in `by`; by `time`, the latest rows of each
+    environment; or as `column` says, of which `eval` lists the values.
+    """
+
+    eval: Annotated[
+        Annotated[float, Field(gt=0, lt=1), Tag("<share>")]
+        | Annotated[Values, Tag("<values>")],
+        Discriminator(_form_of_eval),
+    ] = 0.2
     by: Columns = ()
+    time: Column | None = None
+    column: Column | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Split":
+        if self.time is not None and self.column is not None:
+            raise problem(["column"], "stands beside time; split in one way")
+        if self.column is not None and isinstance(self.eval, float):
+            raise problem(
+                ["column"],
+                "says of each row where it belongs, so `eval` must list the values that"
+                " are evaluated: {column: fold, eval: [test]}",
+            )
+        if self.column is None and not isinstance(self.eval, float):
+            raise problem(
+                ["eval"],
+                f"is {short(list(self.eval))}; expected a share between 0 and 1, or"
+                " values of a `column`",
+            )
+        return self
 
 
 class Features(Section):
@@ -313,14 +346,14 @@ class Data(Section):
     exclude: Columns = ()
     optional: Columns = ()
     environments: Annotated[
-        Annotated[ColumnEnvironments, Tag("column")]
+        Annotated[ColumnEnvironments, Tag("<column>")]
         | Annotated[
             dict[
                 EnvironmentName,
                 Annotated[Environment, BeforeValidator(_not_only_a_path)],
             ],
             Field(min_length=1),
-            Tag("named"),
+            Tag("<named>"),
         ],
         Discriminator(_form_of_environments),
         BeforeValidator(_named_or_column),
@@ -388,6 +421,8 @@ class Data(Section):
             never[self.weight] = "data.weight"
         if self.telltale:
             never[self.telltale] = "the environment"
+        if self.split.column:
+            never[self.split.column] = "data.split.column"
         never.update((name, "in data.exclude") for name in self.exclude)
         for kind, columns in self.features.named.items():
             for i, name in enumerate(columns):

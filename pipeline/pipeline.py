@@ -174,7 +174,7 @@ def _prepare(config: PipelineConfig) -> _Prepared:
 def custom_config(config: PipelineConfig) -> dict[str, Any]:
     """What Transform and Trainer are told: plain JSON."""
     data, train = config.data, config.train
-    never = [data.label.column, data.telltale]
+    never = [data.label.column, data.telltale, data.split.column]
     features = data.features.model_dump(mode="json")
     if any(data.features.named.values()):  # what is named is all; nothing is derived
         features |= {k: features[k] or [] for k in ("numeric", "categorical")}
@@ -249,9 +249,13 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
     label: dict[str, Any] = {"name": data.label.name}
     if data.label.from_column is not None:
         label |= {"from": data.label.from_column, "above": data.label.above}
+    share = data.split.eval
     spec = shards.Spec(
         label=label,
-        eval_fraction=data.split.eval,
+        eval_fraction=share if isinstance(share, float) else 0.5,
+        eval_time=data.split.time,
+        eval_column=data.split.column,
+        eval_values=() if isinstance(share, float) else share,
         split_by=tuple(data.split.by),
         optional=tuple(data.optional),
         slices=tuple(tuple(s) for s in slices(config) if s),

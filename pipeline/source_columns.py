@@ -201,6 +201,9 @@ def _named(config: PipelineConfig) -> Iterator[tuple[tuple[str | int, ...], str]
         yield ("data", "optional"), name
     for name in data.split.by:
         yield ("data", "split", "by"), name
+    for key in ("time", "column"):
+        if name := getattr(data.split, key):
+            yield ("data", "split", key), name
     for kind, names in data.features.named.items():
         for name in names:
             yield ("data", "features", kind), name

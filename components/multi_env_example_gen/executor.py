@@ -61,6 +61,7 @@ def spec_from_json(text: str) -> shards.Spec:
             "split_by": tuple(entry["split_by"]),
             "slices": tuple(tuple(cross) for cross in entry["slices"]),
             "held_out": tuple(entry.get("held_out", ())),
+            "eval_values": tuple(entry.get("eval_values", ())),
             "optional": tuple(entry.get("optional", ())),
             "naming": naming and Naming(**{**naming, "bins": tuple(naming["bins"])}),
         }

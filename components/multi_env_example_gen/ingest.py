@@ -1,11 +1,15 @@
 """From the manifest's files to split examples: schema first, then shards, on Beam."""
 
+import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from components.errors import DataError
@@ -39,6 +43,13 @@ def ingest(
     schema = plan_schema(files, spec)
     tasks = plan_tasks(files)
     while True:
+        try:
+            spec = dataclasses.replace(
+                spec, eval_from=first_eval_times(tasks, spec, schema)
+            )
+        except columns.ColumnWidened as wider:
+            _widen(schema, wider.column, wider.kind, wider.is_list)
+            continue
         results = _run(tasks, spec, schema, folder, make_pipeline)
         errors = [r["error"] for r in results if "error" in r]
         if errors:
@@ -47,11 +58,42 @@ def ingest(
         if not widened:
             break
         for name, kind, is_list in sorted(widened):
-            is_list = is_list or schema[name].is_list
-            schema[name] = columns.Column(kind, is_list)
+            _widen(schema, name, kind, is_list)
     total = counting.merge([r["counts"] for r in results])
     check_counts(total, files, spec)
     return total
+
+
+def first_eval_times(
+    tasks: list[shards.Task], spec: shards.Spec, schema: Schema
+) -> dict[str, Any]:
+    """Where a time splits: the first of each environment's eval side.
+
+    The rows from it on are the latest `spec.eval_fraction`, and those of the same time
+    as their first. It takes all rows, labelled or not, and hangs on nothing else.
+
+    Raises:
+      DataError, ColumnWidened: as `shards.run_task` does.
+    """
+    if spec.eval_time is None:
+        return {}
+    found: dict[str, list[pa.Array]] = {}
+    for task in tasks:
+        for batch in shards.batches(task, schema):
+            times = shards.times_by_environment(batch, task, spec, schema)
+            for name, values in times.items():
+                found.setdefault(name, []).append(values)
+    first = {}
+    for name, arrays in found.items():
+        times = pa.concat_arrays(arrays)
+        at = min(math.ceil(len(times) * (1 - spec.eval_fraction)), len(times) - 1)
+        order = pc.sort_indices(times)
+        first[name] = times[order[at].as_py()].as_py()
+    return first
+
+
+def _widen(schema: Schema, name: str, kind: str, is_list: bool) -> None:
+    schema[name] = columns.Column(kind, is_list or schema[name].is_list)
 
 
 def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
@@ -71,6 +113,8 @@ def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
     known = {*schema, shards.ENVIRONMENT}
     for key, names in (
         ("data.split.by", spec.split_by),
+        ("data.split.time", [spec.eval_time]),
+        ("data.split.column", [spec.eval_column]),
         ("evaluate.slices", [f for cross in spec.slices for f in cross]),
         ("data.environments.environment_column", [spec.naming and spec.naming.column]),
     ):

@@ -38,6 +38,12 @@ class Spec:
       naming: how a column tells the environment, or None.
       held_out: environments to hold out where a column tells them.
       optional: columns that some files may lack.
+      eval_time: a column by which the latest `eval_fraction` of each environment's rows
+        are its eval side, or None.
+      eval_column, eval_values: rows with one of these values, as text, are the eval
+        side, or None.
+      eval_from: environment -> its first `eval_time` on the eval side; see
+        `ingest.first_eval_times`.
     """
 
     label: dict[str, Any]
@@ -47,6 +53,10 @@ class Spec:
     naming: Naming | None = None
     held_out: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    eval_time: str | None = None
+    eval_column: str | None = None
+    eval_values: tuple[str, ...] = ()
+    eval_from: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +92,7 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
     total = counting.empty()
     writers: dict[str, tf.io.TFRecordWriter] = {}
     try:
-        for batch in _batches(task, schema):
+        for batch in batches(task, schema):
             _check_columns(batch, schema, task)
             parts = _process(batch, task, spec, schema, total)
             for split, examples in parts.items():
@@ -99,7 +109,8 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
     return total
 
 
-def _batches(task: Task, schema: Schema) -> Iterator[pa.RecordBatch]:
+def batches(task: Task, schema: Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of a range, as the readers give them."""
     return readers.batches(task.path, task.format, task.part, schema, task.options)
 
 
@@ -117,12 +128,7 @@ def _process(
 ) -> dict[str, list[bytes]]:
     """Splits and encodes a batch, adds to the counts; split -> serialized examples."""
     total["rows"] += batch.num_rows
-    columns = {
-        name: batch.column(batch.schema.get_field_index(name))
-        if name in batch.schema.names
-        else pa.nulls(batch.num_rows)
-        for name in schema
-    }
+    columns = _columns(batch, schema)
     source = spec.label.get("from") or spec.label["name"]
     label = make_label(_flat(columns[source], schema[source]), spec.label, task.path)
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
@@ -143,7 +149,8 @@ def _process(
             for k in spec.split_by or schema
         ]
     )
-    chosen = _assign(environment, hashes, task, spec)
+    on_eval = _on_eval_side(columns, environment, hashes, task, spec, schema)
+    chosen = _assign(environment, on_eval, task, spec)
     _count(total, chosen, environment, label, columns, task, spec, schema)
     features[spec.label["name"]] = to_feature(label, Column("int"))
     features[ENVIRONMENT] = to_feature(environment, Column("bytes"))
@@ -210,15 +217,79 @@ def _count_unlabelled(
         counting.add_environment(total, name, held_out, dropped, {})
 
 
+def times_by_environment(
+    batch: pa.RecordBatch, task: Task, spec: Spec, schema: Schema
+) -> dict[str, pa.Array]:
+    """Values of `spec.eval_time` by environment: float64 or binary."""
+    columns = _columns(batch, schema)
+    times = _times(columns, task, spec, schema)
+    environment = _environment(columns, task, spec, batch.num_rows)
+    return {
+        name: times.filter(pa.array(rows))
+        for name, rows in _by_environment(environment)
+        if name is not None
+    }
+
+
+def _times(
+    columns: dict[str, pa.Array], task: Task, spec: Spec, schema: Schema
+) -> pa.Array:
+    assert spec.eval_time is not None
+    column = schema[spec.eval_time]
+    values = as_kind(_flat(columns[spec.eval_time], column), column.kind)
+    if values.null_count:
+        raise DataError(
+            f"{task.path}: {values.null_count} rows have no value in"
+            f" {spec.eval_time!r}, by which data.split.time splits; fill it, or leave"
+            " these rows out"
+        )
+    return values if column.kind == "bytes" else values.cast(pa.float64())
+
+
+def _columns(batch: pa.RecordBatch, schema: Schema) -> dict[str, pa.Array]:
+    """All columns of the schema; those that the batch lacks are missing."""
+    return {
+        name: batch.column(batch.schema.get_field_index(name))
+        if name in batch.schema.names
+        else pa.nulls(batch.num_rows)
+        for name in schema
+    }
+
+
+def _on_eval_side(
+    columns: dict[str, pa.Array],
+    environment: pa.Array,
+    hashes: np.ndarray,
+    task: Task,
+    spec: Spec,
+    schema: Schema,
+) -> np.ndarray:
+    if spec.eval_column is not None:
+        column = schema[spec.eval_column]
+        values = as_kind(_flat(columns[spec.eval_column], column), column.kind)
+        wanted = pa.array(spec.eval_values, pa.string())
+        side = pc.is_in(values.cast(pa.string()), value_set=wanted)
+        return side.to_numpy(zero_copy_only=False)
+    if spec.eval_time is not None:
+        times = _times(columns, task, spec, schema)
+        side = np.zeros(len(times), bool)
+        for name, rows in _by_environment(environment):
+            first = pa.scalar(spec.eval_from[name], times.type)
+            late = pc.greater_equal(times, first).to_numpy(zero_copy_only=False)
+            side |= rows & late
+        return side
+    return splitting.on_eval_side(hashes, spec.eval_fraction)
+
+
 def _assign(
-    environment: pa.Array, hashes: np.ndarray, task: Task, spec: Spec
+    environment: pa.Array, on_eval: np.ndarray, task: Task, spec: Spec
 ) -> np.ndarray:
     """Index into SPLITS of each row, -1 where a held-out row is of a training key."""
-    on_eval = splitting.on_eval_side(hashes, spec.eval_fraction)
     chosen = np.where(on_eval, 1, 0)
+    alone = not (spec.split_by or spec.eval_time or spec.eval_column)
     for name, rows in _by_environment(environment):
         if _held_out(name, task, spec):
-            kept = on_eval if spec.split_by else np.ones_like(on_eval)
+            kept = np.ones_like(on_eval) if alone else on_eval
             chosen = np.where(rows, np.where(kept, 2, -1), chosen)
     return chosen
 
