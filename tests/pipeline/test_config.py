@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import typing
 
 import pydantic
 import pytest
@@ -9,6 +10,8 @@ import yaml
 
 from pipeline.config_io import MAX_BYTES, load_config
 from pipeline.errors import ConfigError
+from pipeline.tune_config import Tune
+from trainer_module import selection
 
 
 def refused(project, **arguments):
@@ -389,3 +392,8 @@ def test_paths_that_are_no_file(project, monkeypatch, path, sentence):
 def test_a_devices_endless_content_is_not_read():
     with pytest.raises(ConfigError, match="larger than"):
         load_config("/dev/zero")
+
+
+def test_the_config_knows_the_rules_that_there_are():
+    legal = typing.get_args(Tune.model_fields["select"].annotation)
+    assert set(legal) == set(selection.RULES)
