@@ -141,15 +141,7 @@ def _process(
         columns = {name: column.filter(keep) for name, column in columns.items()}
         label, environment = label.filter(keep), environment.filter(keep)
     features = {n: to_feature(column, schema[n]) for n, column in columns.items()}
-    hashes = splitting.key_hashes(
-        [
-            features[k]
-            if pa.types.is_nested(columns[k].type)
-            else as_kind(columns[k], schema[k].kind)
-            for k in spec.split_by or schema
-        ]
-    )
-    on_eval = _on_eval_side(columns, environment, hashes, task, spec, schema)
+    on_eval = _on_eval_side(columns, features, environment, task, spec, schema)
     chosen = _assign(environment, on_eval, task, spec)
     _count(total, chosen, environment, label, columns, task, spec, schema)
     features[spec.label["name"]] = to_feature(label, Column("int"))
@@ -258,8 +250,8 @@ def _columns(batch: pa.RecordBatch, schema: Schema) -> dict[str, pa.Array]:
 
 def _on_eval_side(
     columns: dict[str, pa.Array],
+    features: dict[str, pa.Array],
     environment: pa.Array,
-    hashes: np.ndarray,
     task: Task,
     spec: Spec,
     schema: Schema,
@@ -278,6 +270,14 @@ def _on_eval_side(
             late = pc.greater_equal(times, first).to_numpy(zero_copy_only=False)
             side |= rows & late
         return side
+    hashes = splitting.key_hashes(
+        [
+            features[k]
+            if pa.types.is_nested(columns[k].type)
+            else as_kind(columns[k], schema[k].kind)
+            for k in spec.split_by or schema
+        ]
+    )
     return splitting.on_eval_side(hashes, spec.eval_fraction)
 
 
