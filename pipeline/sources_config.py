@@ -1,0 +1,195 @@
+"""The config's sources: files of a format, alone, or as environments."""
+
+import codecs
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from components.multi_env_example_gen.naming import Naming, bin_names
+from components.source_manifest.listing import FORMATS
+from pipeline.config_types import (
+    Column,
+    Columns,
+    EnvironmentName,
+    EnvironmentNames,
+    Patterns,
+    Section,
+    as_tuple,
+    problem,
+    short,
+)
+
+DIALECT = ("columns", "delimiter", "quote", "nulls", "encoding")
+
+Letter = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+def _encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError:
+        raise ValueError(
+            f"is {value!r}, which is no encoding; try utf8, latin-1, cp1252 or utf-16"
+        ) from None
+    return value
+
+
+class Source(Section):
+    """Files of one format; the key named as the format holds the paths.
+
+    The other keys say how a CSV is written: the names of its columns where it has no
+    header, what stands between and around fields, what stands for a missing value.
+    """
+
+    parquet: Patterns = ()
+    csv: Patterns = ()
+    tfrecord: Patterns = ()
+    jsonl: Patterns = ()
+    avro: Patterns = ()
+    columns: Columns = ()
+    delimiter: Letter = ","
+    quote: Annotated[str, Field(max_length=1)] = '"'
+    nulls: Annotated[
+        tuple[str, ...],
+        BeforeValidator(as_tuple, json_schema_input_type=str | list[str]),
+    ] = ()
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf8"
+
+    @model_validator(mode="after")
+    def _one_format(self) -> "Source":
+        given = [name for name in FORMATS if getattr(self, name)]
+        if "sources" in self.model_fields_set and getattr(self, "sources", None):
+            beside = self.model_fields_set - {"sources", "held_out"}
+            if beside:
+                raise problem(
+                    [min(beside)], "stands beside sources; move it into one of them"
+                )
+            return self
+        if not given:
+            raise problem(
+                [],
+                f"names no files; add one of {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+                " with a path",
+            )
+        if len(given) > 1:
+            raise problem(
+                [given[1]],
+                f"stands beside {given[0]}; a source has files of one format, so write"
+                f" sources: [{{{given[0]}: ...}}, {{{given[1]}: ...}}]",
+            )
+        for key in DIALECT:
+            if key in self.model_fields_set and given != ["csv"]:
+                raise problem(
+                    [key],
+                    f"says how a CSV is written, and this is {given[0]}; remove it",
+                )
+        if self.delimiter == self.quote:
+            raise problem(
+                ["quote"], f"is {self.quote!r}, the delimiter too; change one"
+            )
+        return self
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """Format, patterns and options as `listing` takes them."""
+        name = next(name for name in FORMATS if getattr(self, name))
+        given = [key for key in DIALECT if key in self.model_fields_set]
+        options = {key: getattr(self, key) for key in given}
+        for key in {"columns", "nulls"} & set(options):
+            options[key] = list(options[key])
+        patterns = list(getattr(self, name))
+        return {"format": name, "patterns": patterns, "options": options}
+
+
+def not_only_a_path(value: Any) -> Any:
+    """Names the mend where a path stands in the place of a source."""
+    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+        raise ValueError("is a list of sources; put it under the key `sources`")
+    if isinstance(value, str | list):
+        first = value if isinstance(value, str) else next(iter(value), "")
+        near = next((f for f in FORMATS if f in str(first).lower()), FORMATS[0])
+        raise ValueError(
+            f"is {short(value)}; say the format of the files: {{{near}: {first}}}"
+        )
+    return value
+
+
+class Environment(Source):
+    """The source of one environment, or several under `sources`."""
+
+    sources: Annotated[
+        tuple[Annotated[Source, BeforeValidator(not_only_a_path)], ...],
+        BeforeValidator(as_tuple, json_schema_input_type=list[Source]),
+    ] = ()
+    held_out: bool = False
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Each source as `listing` takes it."""
+        return [source.entry for source in self.sources or (self,)]
+
+
+def _texts(value: Any) -> Any:
+    """Values of a column as text, as the column's own are compared."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(v, str | int) and not isinstance(v, bool) for v in values):
+        raise ValueError(f"is {short(value)}; expected values of the column, as text")
+    return tuple(map(str, values))
+
+
+Number = Annotated[float, Field(strict=False)]
+Values = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_texts, json_schema_input_type=str | int | list[str | int]),
+    Field(min_length=1),
+]
+
+
+class ColumnEnvironments(Source):
+    """One source of which a column tells the environment of each row."""
+
+    environment_column: Column
+    values: dict[EnvironmentName, Values] = {}
+    bins: Annotated[
+        tuple[Number, ...],
+        BeforeValidator(as_tuple, json_schema_input_type=list[float]),
+    ] = ()
+    by: Literal["year", "quarter", "month", "day"] | None = None
+    held_out: EnvironmentNames = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ColumnEnvironments":
+        given = [key for key in ("values", "bins", "by") if getattr(self, key)]
+        if len(given) > 1:
+            raise problem(
+                [given[1]], f"stands beside {given[0]}; the column tells it in one way"
+            )
+        if list(self.bins) != sorted(set(self.bins)):
+            raise problem(["bins"], "are edges that do not rise; sort them")
+        values = [value for each in self.values.values() for value in each]
+        for value in values:
+            if values.count(value) > 1:
+                raise problem(
+                    ["values"], f"has {value!r} in two environments; name it once"
+                )
+        if (names := self.names) is not None:
+            for i, name in enumerate(self.held_out):
+                if name not in names:
+                    raise problem(
+                        ["held_out", i],
+                        f"is {name!r}, and the environments are {', '.join(names)}",
+                    )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """All environments, None where only the data knows them."""
+        if self.bins:
+            return bin_names(self.bins)
+        return tuple(self.values) or None
+
+    @property
+    def naming(self) -> Naming:
+        """As ingestion takes it."""
+        groups = {v: name for name, values in self.values.items() for v in values}
+        return Naming(self.environment_column, groups, self.bins, self.by)
