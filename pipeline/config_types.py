@@ -144,8 +144,8 @@ def local_path(text: str) -> None:
     """Refuses an address where a path on this machine is needed."""
     if "://" in text:
         raise ValueError(
-            f"is {text!r}, a remote address; this version reads and writes files of"
-            " this machine only, so give a path"
+            f"is {text!r}, a remote address; only sources are read from there, so give"
+            " a path of this machine"
         )
     if not text.isprintable() or not text.strip():
         raise ValueError(f"is {text!r}; give a path")
@@ -162,10 +162,24 @@ def _absolute(text: str, info: ValidationInfo) -> str:
 
 
 def _absolute_pattern(text: str, info: ValidationInfo) -> str:
+    if "://" in text:
+        return _url(text)
     local_path(text)
     # The folder's own name may hold what a pattern would read as a wildcard.
     folder = glob.escape(_folder(info))
     return os.path.normpath(os.path.join(folder, os.path.expanduser(text)))
+
+
+def _url(text: str) -> str:
+    scheme = text.partition("://")[0]
+    if not scheme.isalnum() or scheme.lower() in ("file", "http", "https"):
+        raise ValueError(
+            f"is {text!r}; sources are paths, or URLs of Beam's filesystems, such as"
+            " gs://bucket/file or s3://bucket/file"
+        )
+    if not text.isprintable():
+        raise ValueError(f"is {text!r}; give a URL")
+    return text
 
 
 Column = Annotated[str, Field(min_length=1)]

@@ -1,6 +1,6 @@
 """The config's section `data`: label, environments, split, features."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -172,6 +172,7 @@ class Data(Section):
     weight: Column | None = None
     exclude: Columns = ()
     optional: Columns = ()
+    on_bad_row: Literal["refuse", "drop"] = "refuse"
     environments: Annotated[
         Annotated[ColumnEnvironments, Tag("<column>")]
         | Annotated[
@@ -224,6 +225,16 @@ class Data(Section):
             return tuple(n for n, e in self.environments.items() if not e.held_out)
         names = self.environments.names
         return names and tuple(n for n in names if n not in self.held_out)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns that the config wants as numbers, sorted."""
+        named = self.features.named
+        found = {*named["numeric"], *named["bucketized"], *named["dense"]}
+        found.update(name for name in (self.label.column, self.weight) if name)
+        if self.naming and self.naming.bins:
+            found.add(self.naming.column)
+        return tuple(sorted(found))
 
     @property
     def sources(self) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import trainer_module
 from components import code
 from components.evaluator.component import Evaluator
 from components.invariance_validator.component import InvarianceValidator
-from components.multi_env_example_gen import readers, shards
+from components.multi_env_example_gen import environments, shards
 from components.multi_env_example_gen.component import MultiEnvExampleGen
 from components.pusher.component import Pusher
 from components.source_manifest import listing
@@ -220,14 +220,9 @@ def training_environments(config: PipelineConfig) -> list[str]:
         return list(config.data.training)
     naming = config.data.naming
     assert naming is not None
-    found: set[str] = set()
-    for file in listing.build_manifest(config.data.sources):
-        source = (file.path, file.format)
-        schema = readers.schema_of(*source, file.options)
-        for part in readers.ranges_of(*source, file.options):
-            for batch in readers.batches(*source, part, schema, file.options):
-                found.update(shards.distinct(batch, naming, file.path))
-    return sorted(found - set(config.data.held_out))
+    files = listing.build_manifest(config.data.sources)
+    found = environments.names_in(files, naming, config.data.on_bad_row)
+    return [name for name in found if name not in config.data.held_out]
 
 
 def code_fingerprint(build: str | None) -> str:
@@ -258,6 +253,8 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
         eval_values=() if isinstance(share, float) else share,
         split_by=tuple(data.split.by),
         optional=tuple(data.optional),
+        numbers=data.numbers,
+        on_bad_row=data.on_bad_row,
         slices=tuple(tuple(s) for s in slices(config) if s),
         naming=data.naming,
         held_out=tuple(data.held_out) if data.naming else (),

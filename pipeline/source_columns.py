@@ -7,15 +7,13 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pa_parquet
 
 from components.errors import DataError
-from components.multi_env_example_gen import csv_files, readers
+from components.multi_env_example_gen import environments, readers
 from components.multi_env_example_gen.columns import KINDS, Column, Schema
-from components.multi_env_example_gen.environments import name_environments
 from components.multi_env_example_gen.labels import check_label
+from components.source_manifest.listing import SourceFile
 from pipeline import tfrecord_columns
 from pipeline.config import ENVIRONMENT, PipelineConfig
 from pipeline.errors import ConfigError
@@ -43,15 +41,21 @@ def check(
     for source in sources:
         where = source.environment or "the source"
         schemas.setdefault(where, {})
-        for path in source.files[:files_read]:
+        for path in list(source.files)[:files_read]:
             schema, whole = _columns_of(path, source)
             schemas[where][path] = schema
             if not whole:
                 partial.add(path)
     _have_rows(sources)
     headerless = {p for s in sources if s.format in readers.HEADERLESS for p in s.files}
-    csv = {p: s.options for s in sources if s.format == "csv" for p in s.files}
-    joint = readers.joint_schema(schemas, headerless, config.data.optional, csv)
+    csv = {
+        path: source.files[path]
+        for source in sources
+        if source.format == "csv"
+        for path in list(source.files)[:files_read]
+    }
+    data = config.data
+    joint = readers.joint_schema(schemas, headerless, data.optional, csv, data.numbers)
     # Where only first records were seen, a column may still come.
     sure = any(path not in partial for files in schemas.values() for path in files)
     _check_label(config, schemas, joint, partial)
@@ -68,44 +72,18 @@ def environment_names(
     naming = config.data.naming
     if source.format == "tfrecord" or naming is None:
         return None
-    names: set[str] = set()
-    for path in source.files:
-        try:
-            for values in _column_batches(path, source, naming.column):
-                found = name_environments(values.drop_null(), naming, path)
-                names.update(pc.unique(found.drop_null()).to_pylist())
-        except (pa.ArrowException, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise DataError(
-                f"{path} cannot be read as {source.format}: {reason}; write it again"
-            ) from error
-    return tuple(sorted(names))
-
-
-def _column_batches(
-    path: str, source: "FoundSource", column: str
-) -> Iterator[pa.Array]:
-    if source.format == "parquet":
-        for batch in pa_parquet.ParquetFile(path).iter_batches(columns=[column]):
-            yield batch.column(0)
-        return
-    if source.format == "csv":
-        types = {column: pa.string()}
-        for batch in csv_files.open_csv(path, source.options, types, [column]):
-            yield batch.column(0)
-        return
-    schema = readers.schema_of(path, source.format)
-    for part in readers.ranges_of(path, source.format):
-        for batch in readers.batches(path, source.format, part, schema):
-            if column in batch.schema.names:
-                yield batch.column(batch.schema.get_field_index(column))
+    files = [
+        SourceFile(None, source.format, path, 0, "", "", source.held_out, options)
+        for path, options in source.files.items()
+    ]
+    return environments.names_in(files, naming, config.data.on_bad_row)
 
 
 def _columns_of(path: str, source: "FoundSource") -> tuple[Schema, bool]:
     """The columns, and whether these are sure to be all."""
     if source.format == "tfrecord":
         return tfrecord_columns.columns_of(path)
-    schema = readers.schema_of(path, source.format, source.options)
+    schema = readers.schema_of(path, source.format, source.files[path])
     return schema, source.format not in readers.HEADERLESS
 
 

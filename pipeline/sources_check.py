@@ -14,7 +14,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from components import files
 from components.invariance_validator.checks import check_satisfiable
+from components.source_manifest import listing
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
 
@@ -31,18 +33,16 @@ class FoundSource:
     Attributes:
       environment: its name, None where a column tells it.
       format: parquet, csv, tfrecord, jsonl or avro.
-      files: paths, sorted.
+      files: path, or URL, -> options of the file; sorted.
       size: bytes in all.
       held_out: whether it is only evaluated.
-      options: how a CSV is written.
     """
 
     environment: str | None
     format: str
-    files: tuple[str, ...]
+    files: dict[str, dict[str, Any]]
     size: int
     held_out: bool
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,31 +166,32 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
     for source in config.data.sources:
         name = source["environment"]
         keys = ["data", "environments", *([name] if name else [])]
-        files: set[str] = set()
-        for pattern in source["patterns"]:
-            matched = [
-                p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)
-            ]
-            if not matched:
-                place = config.place(*keys, source["format"])
-                raise ConfigError(f"{place} {_no_match(config, name, pattern)}")
-            files.update(matched)
-        for path in sorted(files):
-            other = owner.setdefault(os.path.realpath(path), name)
+        try:
+            found_files = listing.list_files(source)
+        except listing.NoMatch as error:
+            place = config.place(*keys, source["format"])
+            pattern = error.pattern
+            if files.is_url(pattern):
+                sentence = f"is {pattern!r}, which matches no file; check the address"
+            else:
+                sentence = _no_match(config, name, pattern)
+            raise ConfigError(f"{place} {sentence}") from error
+        for path in found_files:
+            real = path if files.is_url(path) else os.path.realpath(path)
+            other = owner.setdefault(real, name)
             if other != name:
                 raise ConfigError(
                     f"{config.place(*keys)} has the file {path}, which {other} has too;"
                     " an example comes from one environment, so narrow the pattern"
                 )
-        size = sum(os.path.getsize(path) for path in files)
+        size = sum(files.stat(path).size for path in found_files)
         found.append(
             FoundSource(
                 environment=name,
                 format=source["format"],
-                files=tuple(sorted(files)),
+                files=found_files,
                 size=size,
                 held_out=source["held_out"],
-                options=source["options"],
             )
         )
     return tuple(found)
@@ -210,10 +211,7 @@ def _no_match(config: PipelineConfig, environment: str | None, pattern: str) -> 
         at += 1
     where = f"environment {environment!r}, " if environment else ""
     if os.path.isdir(os.path.join(folder, parts[at])) and at == len(parts) - 1:
-        return (
-            f"is {shown!r}, a folder ({where.rstrip(', ')}); name the files in it, such"
-            f" as {shown}/*"
-        )
+        return f"is {shown!r}, a folder without files ({where.rstrip(', ')})"
     names = sorted(os.listdir(folder)) if os.access(folder, os.R_OK) else []
     near = difflib.get_close_matches(parts[at], names, n=1)
     holds = f"holds {', '.join(names[:4])}" if names else "is empty"

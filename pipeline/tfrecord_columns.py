@@ -5,17 +5,14 @@ tf.Example omits what is missing, so the features found are all of them only whe
 whole file was read.
 """
 
-import gzip
-import struct
-import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from components.errors import DataError
+from components.multi_env_example_gen import tfrecord_files
 from components.multi_env_example_gen.columns import Column
 
 RECORDS = 300
-_LONGEST = 1 << 30
 _NO_EXAMPLES = "its records are no tf.Examples"
 # The fields of `tf.train.Feature`.
 _KINDS = {1: "bytes", 2: "float", 3: "int"}
@@ -34,44 +31,23 @@ def columns_of(path: str, limit: int = RECORDS) -> tuple[dict[str, Column], bool
     columns: dict[str, Column] = {}
     count = 0
     try:
-        with _open(path) as file:
-            for record in _records(file):
-                if count == limit:
-                    return columns, False
-                count += 1
-                for name, column in _features(record):
-                    known = columns.get(name, column)
-                    kind = column.kind if known.kind == "null" else known.kind
-                    columns[name] = Column(kind, known.is_list or column.is_list)
+        for record in tfrecord_files.records(path):
+            if count == limit:
+                return columns, False
+            count += 1
+            for name, column in _features(record):
+                known = columns.get(name, column)
+                kind = column.kind if known.kind == "null" else known.kind
+                columns[name] = Column(kind, known.is_list or column.is_list)
         if not count:
             raise ValueError("it holds no record")
-    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as tfrecord: {error}; the file is empty, damaged,"
             " truncated or of another format: write it again, or name its format in the"
             " config"
         ) from error
     return columns, True
-
-
-def _open(path: str) -> Any:
-    with open(path, "rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if gzipped else open(path, "rb")
-
-
-def _records(file: BinaryIO) -> Iterator[bytes]:
-    """The payloads: length (8 bytes), its checksum (4), payload, its checksum (4)."""
-    while head := file.read(12):
-        if len(head) < 12:
-            raise ValueError("it ends within a record")
-        (length,) = struct.unpack("<Q", head[:8])
-        if length > _LONGEST:
-            raise ValueError("it does not begin with a record's length")
-        payload = file.read(length + 4)
-        if len(payload) < length + 4:
-            raise ValueError("it ends within a record")
-        yield payload[:-4]
 
 
 def _features(record: bytes) -> Iterator[tuple[str, Column]]:

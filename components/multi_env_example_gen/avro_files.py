@@ -6,6 +6,7 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 
+from components import files
 from components.errors import DataError
 
 _BATCH = 1 << 13
@@ -40,7 +41,7 @@ def schema_of(path: str) -> pa.Schema:
       DataError: a type that a tf.Example cannot hold.
       OSError: no Avro file.
     """
-    with open(path, "rb") as file:
+    with files.open_file(path) as file:
         return _schema(_reader(file), path)
 
 
@@ -51,7 +52,7 @@ def batches(path: str) -> Iterator[pa.RecordBatch]:
       DataError: as `schema_of`.
       OSError: no Avro file, or truncated.
     """
-    with open(path, "rb") as file:
+    with files.open_file(path) as file:
         reader = _reader(file)
         schema = _schema(reader, path)
         rows: list[Any] = []

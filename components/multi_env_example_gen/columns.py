@@ -12,7 +12,9 @@ every column has one *kind*, the same in all environments:
 | lists of these                     | the same, `is_list` |
 | nothing but missing values         | null (joins any other) |
 
-int here and float there is float. Missing is an absent feature, never a number.
+int here and float there is float. Missing is an absent feature, never a number; NaN is
+missing too. What a float of 32 bits or an int64 cannot hold, infinity among them, makes
+a row a bad one.
 """
 
 import dataclasses
@@ -37,6 +39,8 @@ class Column:
 
 Schema = dict[str, Column]
 KINDS = ("int", "float", "bytes")
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
+_LARGEST_INT = 2**63 - 1
 
 
 class ColumnWidened(Exception):
@@ -98,6 +102,66 @@ def join(columns: dict[str, Column], name: str) -> Column:
     return Column(next(iter(kinds)), is_list)
 
 
+def fits_float(values: pa.Array) -> pa.Array:
+    """Which floats a tf.Example can hold; NaN and missing ones count as such."""
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
+    small = pc.less_equal(pc.abs(values), pa.scalar(LARGEST_FLOAT, values.type))
+    return pc.fill_null(pc.or_(small, pc.is_nan(values)), True)
+
+
+def clean(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+    """A column without NaN, and the rows with what a tf.Example cannot hold.
+
+    Args:
+      array: as the reader gave it; [rows].
+
+    Returns:
+      The column, NaN in place of a value missing; and a mask [rows], None where all
+      rows are good. NaN among the several values of a list has no place to go.
+    """
+    values = pc.list_flatten(array) if _is_list(array.type) else array
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
+    if pa.types.is_uint64(values.type):
+        unfit = pc.greater(values, pa.scalar(_LARGEST_INT, pa.uint64()))
+        nan = None
+    elif pa.types.is_floating(values.type):
+        unfit, nan = pc.invert(fits_float(values)), _nan(values)
+    else:
+        return array, None
+    wrong = _mask(unfit)
+    if not _is_list(array.type):
+        if nan is not None:
+            array = pc.if_else(nan, None, values)
+        return array, wrong if wrong.any() else None
+    if nan is None and not wrong.any():
+        return array, None
+    rows = pc.list_parent_indices(array).to_numpy(zero_copy_only=False)
+    bad = np.zeros(len(array), bool)
+    bad[rows[wrong]] = True
+    if nan is not None:
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        absent = np.zeros(len(array), bool)
+        absent[rows[_mask(nan)]] = True
+        bad |= absent & (lengths > 1)
+        array = array.take(
+            pa.array(np.arange(len(array)), mask=absent & (lengths == 1))
+        )
+    return array, bad if bad.any() else None
+
+
+def _nan(values: pa.Array) -> pa.Array | None:
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
+    found = pc.fill_null(pc.is_nan(values), False)
+    return found if pc.any(found).as_py() else None
+
+
+def _mask(booleans: pa.Array) -> np.ndarray:
+    return pc.fill_null(booleans, False).to_numpy(zero_copy_only=False).astype(bool)
+
+
 def to_feature(array: pa.Array, column: Column) -> pa.Array:
     """A column as a list array of int64, float32 or binary; missing is a null list.
 
@@ -115,6 +179,18 @@ def to_feature(array: pa.Array, column: Column) -> pa.Array:
     values = as_kind(array.drop_null() if array.null_count else array, column.kind)
     offsets = np.concatenate([[0], np.cumsum(present)])
     return _lists(offsets, ~present, values)
+
+
+def flat(array: pa.Array) -> pa.Array:
+    """A column of one value a row as a flat array; missing is null."""
+    if not _is_list(array.type):
+        return array
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    index = np.cumsum(lengths) - 1
+    values = pc.list_flatten(array)
+    if pa.types.is_null(values.type):
+        return pa.nulls(len(array))
+    return values.take(pa.array(index, mask=lengths == 0))
 
 
 def _lists(offsets: object, missing: np.ndarray, values: pa.Array) -> pa.Array:

@@ -6,9 +6,11 @@ Everything later that must notice a vanished slice or a small group looks here:
                               "splits": {"train": {"examples": 9, "positives": 2}},
                               "dropped": {"no_label": 1, "train_side_of_key": 0}}},
      "slices": {"eval": {'["environment", "carrier"]': [[["EWR", "UA"], 12000]]}},
-     "rows": 120000, "left_out": 0, "missing": {"seats": 30}}
+     "rows": 120000, "left_out": 0, "missing": {"seats": 30},
+     "bad_rows": {"data/jfk.csv": {"rows": 4, "unit": "line", "first": [17, 90, 91]}}}
 
-`left_out` are rows of no environment that the config names.
+`left_out` are rows of no environment that the config names; `bad_rows` were dropped
+before they were counted as rows.
 """
 
 import json
@@ -19,13 +21,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.multi_env_example_gen import bad_rows
+
 NO_LABEL = "no_label"
 TRAIN_SIDE = "train_side_of_key"
 
 
 def empty() -> dict[str, Any]:
     """Counts of nothing."""
-    return {"environments": {}, "slices": {}, "missing": {}, "rows": 0, "left_out": 0}
+    return {
+        "environments": {},
+        "slices": {},
+        "missing": {},
+        "rows": 0,
+        "left_out": 0,
+        "bad_rows": {},
+    }
 
 
 def add_environment(
@@ -96,6 +107,7 @@ def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
     for part in parts:
         total["rows"] += part["rows"]
         total["left_out"] += part["left_out"]
+        bad_rows.merge(total["bad_rows"], part["bad_rows"])
         for name, number in part["missing"].items():
             total["missing"][name] = total["missing"].get(name, 0) + number
         for name, entry in part["environments"].items():

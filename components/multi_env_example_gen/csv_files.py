@@ -1,153 +1,169 @@
 """CSV: plain, gzip or zstd, with or without a header, in the config's dialect.
 
-Options, all of them optional: `columns` (names, where the file has no header),
-`delimiter`, `quote` (or "" for none), `nulls` (what stands for a missing value; an
-empty field always does), `encoding`.
+Arrow parses block after block. One that it cannot parse as the schema says is gone
+through row by row, which finds the bad rows and their lines (`csv_rows`).
 """
 
-import codecs
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from components.errors import DataError
-from components.multi_env_example_gen.columns import ColumnWidened, Schema
+from components import files
+from components.multi_env_example_gen import csv_blocks, csv_rows
+from components.multi_env_example_gen.bad_rows import BadRows
+from components.multi_env_example_gen.columns import Schema, fits_float
+from components.multi_env_example_gen.csv_blocks import Dialect
 
 RANGE = 64 << 20
-_BLOCK = 8 << 20
-_PACKED = (".bz2", ".gz", ".lz4", ".zst")  # what Arrow tells by the name
-_WIDE = ("utf-16", "utf-32")
-_TYPES = {
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bytes": pa.string(),
-    "null": pa.null(),
-}
-_LETTERS = {"delimiter": ",", "quote": '"'}
 
 
 def ranges(path: str, options: dict[str, Any]) -> list[tuple[int, int | None]]:
-    """Bytes [start, stop) that can be read apart from each other, of whole lines.
+    """Bytes [start, stop) of whole rows, about `RANGE` of them each.
 
-    A file of several times `RANGE` bytes is cut after the line breaks that follow their
-    multiples, if it holds no quote, within which a line break need not end a row.
-    Otherwise, or where it is compressed or of an encoding of several bytes, it is one.
+    A compressed file, and one in an encoding of several bytes a letter, is one.
     """
-    size = os.path.getsize(path)
-    encoding = codecs.lookup(options.get("encoding") or "utf8").name
-    if size <= RANGE or path.endswith(_PACKED) or encoding.startswith(_WIDE):
+    dialect = Dialect.of(options)
+    size = files.stat(path).size
+    if size <= RANGE or files.is_packed(path) or not dialect.is_cuttable:
         return [(0, None)]
-    quote = options.get("quote", _LETTERS["quote"]).encode()
-    cuts = [0]
-    with open(path, "rb") as file:
-        for at in range(0, size, RANGE):
-            chunk = file.read(RANGE)
-            if quote and quote in chunk:
-                return [(0, None)]
-            end = chunk.find(b"\n") + 1
-            if at and end:
-                cuts.append(at + end)
-    stops = [*cuts[1:], size]
-    return [(a, b) for a, b in zip(cuts, stops, strict=True) if a < b]
+    starts = csv_blocks.cuts(path, dialect, size, RANGE)
+    return list(zip(starts, [*starts[1:], size], strict=True))
 
 
-def open_csv(
-    path: str | pa.Buffer,
-    options: dict[str, Any],
-    types: dict[str, pa.DataType] | None = None,
-    only: list[str] | None = None,
-) -> pa_csv.CSVStreamingReader:
-    """A reader of bounded blocks.
+def first_block(path: str, options: dict[str, Any]) -> tuple[list[str], bytes, int]:
+    """Names of the columns, the first rows, and the number of lines above them.
 
-    Args:
-      path: the file, or what stands in it.
-      options: the dialect, as the module says.
-      types: of columns whose type is not to be inferred from the first block.
-      only: the columns to read; None for all.
+    Raises:
+      OSError: the file is empty, or no text.
     """
-    letters = {**_LETTERS, **{k: v for k, v in options.items() if k in _LETTERS}}
-    nulls = options.get("nulls")
-    packed = "detect" if isinstance(path, str) else None
-    return pa_csv.open_csv(
-        pa.input_stream(path, compression=packed),
-        read_options=pa_csv.ReadOptions(
-            block_size=_BLOCK,
-            column_names=options.get("columns"),
-            encoding=options.get("encoding") or "utf8",
-        ),
-        parse_options=pa_csv.ParseOptions(
-            newlines_in_values=True,
-            delimiter=letters["delimiter"],
-            quote_char=letters["quote"] or False,
-        ),
-        convert_options=pa_csv.ConvertOptions(
-            strings_can_be_null=True,
-            column_types=types or {},
-            include_columns=only,
-            **({} if nulls is None else {"null_values": ["", *nulls]}),
-        ),
-    )
+    dialect = Dialect.of(options)
+    with_header = next(csv_blocks.blocks(path, dialect), None)
+    if with_header is None:
+        raise OSError("it is empty")
+    if dialect.columns:
+        return list(dialect.columns), with_header, 0
+    return csv_blocks.split_header(with_header, dialect)
+
+
+def schema_of(path: str, options: dict[str, Any]) -> pa.Schema:
+    """The columns, their types inferred from the first rows.
+
+    Raises:
+      OSError: the file is empty, or no text.
+    """
+    names, block, _ = first_block(path, options)
+    dialect = Dialect.of(options)
+    if not block.strip(b"\r\n"):
+        return pa.schema([(name, pa.null()) for name in names])
+    skip = {"invalid_row_handler": lambda row: "skip"}
+    return _parse(block, names, {}, dialect, skip).schema
 
 
 def batches(
     path: str,
     options: dict[str, Any],
     schema: Schema,
+    bad: BadRows,
     start: int = 0,
     stop: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of one of `ranges`, a block at a time, parsed as the schema says.
+    """The rows of one of `ranges`, a block at a time, as the schema says.
+
+    Args:
+      path: the file.
+      options: its dialect.
+      schema: the columns wanted; others are left out.
+      bad: takes the rows that do not fit.
+      start: first byte.
+      stop: the byte after the last, or None.
 
     Raises:
       ColumnWidened: a column needs a wider kind than `schema` says.
-      DataError: text in a column of numbers.
+      DataError: a bad row, where these are refused.
+      OSError: damaged, or no text.
     """
-    names = open_csv(path, options).schema.names
-    kinds = {name: schema[name].kind for name in names}
-    source: str | pa.Buffer = path
-    if stop is not None:
-        with open(path, "rb") as file:
-            file.seek(start)
-            source = pa.py_buffer(file.read(stop - start))
-    if start:
-        options = {**options, "columns": names}
-    try:
-        yield from open_csv(source, options, {n: _TYPES[k] for n, k in kinds.items()})
-    except pa.ArrowInvalid as error:
-        # "In CSV column #3: CSV conversion error to int64: invalid value '1.5'"
-        match = re.search(r"In CSV column #(\d+): .*onversion error", str(error))
-        if not match:
-            raise
-        name = names[int(match.group(1))]
-        wider = {"null": "int", "int": "float"}.get(kinds[name])
-        if wider:
-            raise ColumnWidened(name, wider) from error
-        raise _no_number(path, name, error) from error
+    dialect = Dialect.of(options)
+    names, _, header = first_block(path, options)
+    types = {n: csv_rows.TYPES[schema[n].kind] for n in names if n in schema}
+    above = 1 + header if not start else None  # lines, with the first of the range
+    lines = 0
+    for i, block in enumerate(csv_blocks.blocks(path, dialect, start, stop)):
+        if i == 0 and not start and header:
+            _, block, _ = csv_blocks.split_header(block, dialect)
+        batch = _parse_or_none(block, names, types, dialect)
+        if batch is None:
+            if above is None:
+                above = 1 + csv_blocks.lines_before(path, start)
+            batch = csv_rows.batch(block, names, schema, dialect, above + lines, bad)
+        yield batch
+        lines += csv_blocks.count_lines(block)
 
 
-def refuse_text(path: str, options: dict[str, Any], name: str) -> None:
-    """Names the first value of a text column that is no number.
+def _parse_or_none(
+    block: bytes, names: list[str], types: dict[str, pa.DataType], dialect: Dialect
+) -> pa.RecordBatch | None:
+    """The rows, or None where some are not of these types."""
+    while True:
+        try:
+            batch = _parse(block, names, types, dialect)
+        except pa.ArrowInvalid as error:
+            name = _column_of_booleans(str(error), names)
+            if name is None or types[name] == pa.bool_():
+                return None
+            types[name] = pa.bool_()
+            continue
+        numbers = [c for c in batch.columns if pa.types.is_floating(c.type)]
+        return batch if all(pc.all(fits_float(c)).as_py() for c in numbers) else None
 
-    Raises:
-      DataError: there is one.
-    """
-    try:
-        for _ in open_csv(path, options, {name: pa.float64()}):
-            pass
-    except pa.ArrowInvalid as error:
-        if "onversion error" in str(error):
-            raise _no_number(path, name, error) from error
 
-
-def _no_number(path: str, name: str, error: Exception) -> DataError:
-    found = re.search(r"invalid value '(.*?)'", str(error))
-    value = repr(found.group(1)[:80]) if found else "text"
-    return DataError(
-        f"{path}: column {name!r} holds {value} where all else is numbers; correct it,"
-        " write it as missing (an empty field or NA), or give the column one type in"
-        " all environments"
+def _column_of_booleans(message: str, names: list[str]) -> str | None:
+    # "In CSV column #3: CSV conversion error to int64: invalid value 'true'"
+    found = re.search(
+        r"In CSV column #(\d+): .*invalid value '(true|false)'", message, re.I
     )
+    return names[int(found.group(1))] if found else None
+
+
+def _parse(
+    block: bytes,
+    names: list[str],
+    types: dict[str, pa.DataType],
+    dialect: Dialect,
+    more: dict[str, Any] | None = None,
+) -> pa.RecordBatch:
+    nulls = dialect.nulls
+    table = pa_csv.read_csv(
+        pa.BufferReader(block),
+        read_options=pa_csv.ReadOptions(
+            use_threads=False, block_size=len(block) + 1, column_names=names
+        ),
+        parse_options=pa_csv.ParseOptions(
+            newlines_in_values=True,
+            delimiter=dialect.delimiter,
+            quote_char=dialect.quote or False,
+            **(more or {}),
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            strings_can_be_null=True,
+            column_types=types,
+            include_columns=list(types),
+            **({} if nulls is None else {"null_values": ["", *nulls]}),
+        ),
+    )
+    (batch,) = table.combine_chunks().to_batches() or [None]
+    if batch is None:
+        return pa.RecordBatch.from_pylist([], table.schema)
+    return batch
+
+
+def number_kind(path: str, options: dict[str, Any], name: str) -> str:
+    """The kind of a column by most of its first cells: bytes, int or float."""
+    names, block, _ = first_block(path, options)
+    dialect = Dialect.of(options)
+    skip = {"invalid_row_handler": lambda row: "skip"}
+    texts = _parse(block, [*names], {name: pa.string()}, dialect, skip).column(0)
+    return csv_rows.kind_of(texts.drop_null().to_pylist())

@@ -1,11 +1,16 @@
 """Which environment a row is of, where a column tells it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import DataError
+from components.multi_env_example_gen import readers
+from components.multi_env_example_gen.columns import Column, ColumnWidened, flat, join
 from components.multi_env_example_gen.naming import Naming, bin_names
+from components.source_manifest.listing import SourceFile
 
 UNITS = {"year": 4, "quarter": 7, "month": 7, "day": 10}  # characters of an ISO date
 _DATE = r"^\d{4}-\d{2}-\d{2}"
@@ -37,6 +42,58 @@ def name_environments(values: pa.Array, naming: Naming, where: str) -> pa.Array:
         names = pa.array(list(naming.groups.values()), pa.string())
         return names.take(pc.index_in(texts, known))
     return texts
+
+
+def names_in(
+    files: Sequence[SourceFile], naming: Naming, on_bad_row: str
+) -> tuple[str, ...]:
+    """All environments that the rows of some files are of, sorted.
+
+    Args:
+      files: of one source.
+      naming: how a column tells them.
+      on_bad_row: see `bad_rows`.
+
+    Raises:
+      DataError: the column is not there; as `name_environments` and `readers.batches`.
+    """
+    name = naming.column
+    found = {}
+    for file in files:
+        schema = readers.schema_of(file.path, file.format, file.options)
+        if name in schema:
+            found[file.path] = schema[name]
+        elif file.format not in readers.HEADERLESS:
+            raise DataError(
+                f"data.environments.environment_column: {file.path} has no column"
+                f" {name!r}; its columns are {', '.join(schema)}"
+            )
+    column = join(found, name) if found else Column("null")
+    while True:
+        try:
+            names = {
+                n for file in files for n in _names(file, column, naming, on_bad_row)
+            }
+        except ColumnWidened as wider:
+            column = Column(wider.kind, wider.is_list or column.is_list)
+        else:
+            return tuple(sorted(names))
+
+
+def _names(
+    file: SourceFile, column: Column, naming: Naming, on_bad_row: str
+) -> set[str]:
+    source = (file.path, file.format)
+    bad = readers.bad_rows(*source, on_bad_row)
+    schema = {naming.column: column}
+    found: set[str] = set()
+    for part in readers.ranges_of(*source, file.options):
+        for batch in readers.batches(*source, part, schema, file.options, bad):
+            if naming.column in batch.schema.names:
+                values = batch.column(batch.schema.get_field_index(naming.column))
+                names = name_environments(flat(values).drop_null(), naming, file.path)
+                found.update(pc.unique(names.drop_null()).to_pylist())
+    return found
 
 
 def _binned(values: pa.Array, naming: Naming, where: str) -> pa.Array:

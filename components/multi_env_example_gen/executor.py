@@ -63,6 +63,7 @@ def spec_from_json(text: str) -> shards.Spec:
             "held_out": tuple(entry.get("held_out", ())),
             "eval_values": tuple(entry.get("eval_values", ())),
             "optional": tuple(entry.get("optional", ())),
+            "numbers": tuple(entry.get("numbers", ())),
             "naming": naming and Naming(**{**naming, "bins": tuple(naming["bins"])}),
         }
     )

@@ -17,7 +17,7 @@ from components.multi_env_example_gen import columns, readers, shards, splitting
 from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen.columns import Schema
 from components.multi_env_example_gen.labels import check_label
-from components.source_manifest.listing import SourceFile
+from components.source_manifest.listing import SourceFile, check_unchanged
 
 _RESULTS = ".results"
 
@@ -79,7 +79,7 @@ def first_eval_times(
         return {}
     found: dict[str, list[pa.Array]] = {}
     for task in tasks:
-        for batch in shards.batches(task, schema):
+        for batch in shards.batches(task, schema, shards.bad_rows(task, spec)):
             times = shards.times_by_environment(batch, task, spec, schema)
             for name, values in times.items():
                 found.setdefault(name, []).append(values)
@@ -100,11 +100,12 @@ def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
     """The joint schema, checked for the columns that the config names."""
     schemas: dict[str, dict[str, Schema]] = {}
     for file in files:
+        check_unchanged(file)
         found = readers.schema_of(file.path, file.format, file.options)
         schemas.setdefault(file.environment or "the source", {})[file.path] = found
     headerless = {file.path for file in files if file.format in readers.HEADERLESS}
     csv = {file.path: file.options for file in files if file.format == "csv"}
-    schema = readers.joint_schema(schemas, headerless, spec.optional, csv)
+    schema = readers.joint_schema(schemas, headerless, spec.optional, csv, spec.numbers)
     source = spec.label.get("from") or spec.label["name"]
     for environment, by_path in schemas.items():
         if not any(source in found for found in by_path.values()):
@@ -141,15 +142,7 @@ def plan_tasks(files: list[SourceFile]) -> list[shards.Task]:
         for part in readers.ranges_of(file.path, file.format, file.options)
     ]
     return [
-        shards.Task(
-            path=file.path,
-            format=file.format,
-            environment=file.environment,
-            held_out=file.held_out,
-            options=file.options,
-            part=part,
-            shard=f"data_tfrecord-{i:05d}-of-{len(parts):05d}",
-        )
+        shards.Task(file, part, f"data_tfrecord-{i:05d}-of-{len(parts):05d}")
         for i, (file, part) in enumerate(parts)
     ]
 

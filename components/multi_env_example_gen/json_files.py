@@ -4,42 +4,139 @@ Text stays text: what looks like a time is not made one. A key that a line lacks
 `null`, are missing values.
 """
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pa_json
 
-_BLOCK = 8 << 20
+from components import files
+from components.multi_env_example_gen.bad_rows import BadRows
+from components.multi_env_example_gen.columns import Schema
+
+_BLOCK = 4 << 20
 
 
-def batches(path: str) -> Iterator[pa.RecordBatch]:
-    """The rows, some megabytes at a time; types are those of each block.
+def schema_of(path: str) -> pa.Schema:
+    """The columns of the first rows.
 
     Raises:
-      OSError: a line is no JSON object.
+      OSError: the file is empty, or one of these is no JSON object.
     """
-    for block in _blocks(path):
-        table = _parse(block)
-        times = [f.name for f in table.schema if pa.types.is_temporal(f.type)]
-        if times:
-            table = _parse(block, pa.schema([(name, pa.string()) for name in times]))
+    _, block = next(_blocks(path))
+    try:
+        return _parse(block).schema
+    except pa.ArrowInvalid:
+        return _parse(b"\n".join(line for _, line, _ in _objects(block, 1))).schema
+
+
+def batches(path: str, schema: Schema, bad: BadRows) -> Iterator[pa.RecordBatch]:
+    """The rows, some megabytes at a time; types are those of each block.
+
+    Args:
+      path: the file.
+      schema: what the columns hold.
+      bad: takes lines that are no object, or hold text where numbers are wanted.
+
+    Raises:
+      DataError: a bad line, where these are refused.
+      OSError: objects within objects.
+    """
+    for line, block in _blocks(path):
+        try:
+            table = _parse(block)
+        except pa.ArrowInvalid:
+            table = None
+        if table is None or _has_text(table.schema, schema):
+            table = _parse(b"\n".join(_good(block, line, schema, bad)))
         yield from table.combine_chunks().to_batches()
 
 
-def _parse(block: bytes, explicit: pa.Schema | None = None) -> pa.Table:
+def _has_text(found: pa.Schema, schema: Schema) -> bool:
+    return any(
+        pa.types.is_string(field.type)
+        and field.name in schema
+        and schema[field.name].kind in ("int", "float")
+        for field in found
+    )
+
+
+def _good(block: bytes, line: int, schema: Schema, bad: BadRows) -> Iterator[bytes]:
+    for number, text, row in _objects(block, line, bad):
+        wrong = next(
+            (name for name, v in row.items() if _misfit(name, v, schema)), None
+        )
+        if wrong is None:
+            yield text
+        else:
+            value = json.dumps(row[wrong], ensure_ascii=False)[:80]
+            kind = "number" if schema[wrong].kind in ("int", "float") else "text"
+            bad.add(number, f"{wrong!r} is {value}, no {kind}")
+
+
+def _misfit(name: str, value: Any, schema: Schema) -> bool:
+    if name not in schema or value is None or schema[name].kind == "null":
+        return False
+    wanted: Any = (int, float) if schema[name].kind in ("int", "float") else str
+    values = value if isinstance(value, list) else [value]
+    return not all(one is None or isinstance(one, wanted) for one in values)
+
+
+def _objects(
+    block: bytes, line: int, bad: BadRows | None = None
+) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """Number, text and value of each line that is a JSON object."""
+    for number, text in enumerate(block.split(b"\n"), line):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text, parse_constant=_constant)
+            if b"NaN" in text:  # which Arrow does not read
+                text = json.dumps(row).encode()
+        except ValueError as error:
+            row, found = None, f"is no JSON ({str(error)[:80]})"
+        else:
+            found = "is JSON, but no object"
+        if isinstance(row, dict):
+            yield number, text, row
+        elif bad is not None:
+            bad.add(number, found)
+
+
+def _constant(name: str) -> None:
+    """NaN is a missing value."""
+    if name != "NaN":
+        raise ValueError(f"{name} is no finite number")
+
+
+def _parse(block: bytes) -> pa.Table:
+    table = _read(block)
+    times = [f.name for f in table.schema if pa.types.is_temporal(f.type)]
+    if times:
+        return _read(block, pa.schema([(name, pa.string()) for name in times]))
+    return table
+
+
+def _read(block: bytes, explicit: pa.Schema | None = None) -> pa.Table:
+    if not block.strip():
+        return pa.table({})
     try:
         return pa_json.read_json(
             pa.BufferReader(block),
-            read_options=pa_json.ReadOptions(block_size=len(block) + 1),
+            read_options=pa_json.ReadOptions(
+                use_threads=False, block_size=len(block) + 1
+            ),
             parse_options=pa_json.ParseOptions(explicit_schema=explicit),
         )
     except pa.ArrowNotImplementedError as error:  # names a type, but no column
         raise OSError(f"{error}; flatten it") from error
 
 
-def _blocks(path: str) -> Iterator[bytes]:
-    """Whole lines, about `_BLOCK` bytes of them, without those that are blank."""
-    with pa.input_stream(path, compression="detect") as stream:
+def _blocks(path: str) -> Iterator[tuple[int, bytes]]:
+    """Whole lines, about `_BLOCK` bytes of them, and the number of the first."""
+    line = 1
+    with files.open_stream(path) as stream:
         rest = [stream.read(3).removeprefix(b"\xef\xbb\xbf")]
         while chunk := stream.read(_BLOCK):
             lines, newline, after = chunk.rpartition(b"\n")
@@ -48,8 +145,9 @@ def _blocks(path: str) -> Iterator[bytes]:
                 continue
             block = b"".join([*rest, lines])
             if block.strip():
-                yield block
+                yield line, block
+            line += block.count(b"\n") + 1
             rest = [after]
     block = b"".join(rest)
     if block.strip():
-        yield block
+        yield line, block

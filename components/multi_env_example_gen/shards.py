@@ -13,15 +13,18 @@ import pyarrow.compute as pc
 from components.errors import DataError
 from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen import encoding, readers, splitting
+from components.multi_env_example_gen.bad_rows import REFUSE, BadRows
 from components.multi_env_example_gen.columns import (
     Column,
     Schema,
     as_kind,
+    flat,
     to_feature,
 )
 from components.multi_env_example_gen.environments import name_environments
 from components.multi_env_example_gen.labels import make_label
 from components.multi_env_example_gen.naming import Naming
+from components.source_manifest.listing import SourceFile, check_unchanged
 
 ENVIRONMENT = "environment"
 
@@ -38,6 +41,8 @@ class Spec:
       naming: how a column tells the environment, or None.
       held_out: environments to hold out where a column tells them.
       optional: columns that some files may lack.
+      numbers: columns that are wanted as numbers.
+      on_bad_row: `refuse` or `drop`; see `bad_rows`.
       eval_time: a column by which the latest `eval_fraction` of each environment's rows
         are its eval side, or None.
       eval_column, eval_values: rows with one of these values, as text, are the eval
@@ -53,6 +58,8 @@ class Spec:
     naming: Naming | None = None
     held_out: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    on_bad_row: str = REFUSE
     eval_time: str | None = None
     eval_column: str | None = None
     eval_values: tuple[str, ...] = ()
@@ -63,11 +70,7 @@ class Spec:
 class Task:
     """One range of one file, and the name of the shards that it becomes."""
 
-    path: str
-    format: str
-    environment: str | None
-    held_out: bool
-    options: dict[str, Any]
+    file: SourceFile
     part: readers.Range
     shard: str
 
@@ -89,10 +92,12 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
     """
     import tensorflow as tf
 
+    check_unchanged(task.file)
     total = counting.empty()
+    bad = bad_rows(task, spec)
     writers: dict[str, tf.io.TFRecordWriter] = {}
     try:
-        for batch in batches(task, schema):
+        for batch in batches(task, schema, bad):
             _check_columns(batch, schema, task)
             parts = _process(batch, task, spec, schema, total)
             for split, examples in parts.items():
@@ -106,19 +111,27 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
     finally:
         for writer in writers.values():
             writer.close()
+    check_unchanged(task.file)
+    total["bad_rows"] = bad.as_json()
     return total
 
 
-def batches(task: Task, schema: Schema) -> Iterator[pa.RecordBatch]:
+def bad_rows(task: Task, spec: Spec) -> BadRows:
+    """A record of a range's bad rows."""
+    return readers.bad_rows(task.file.path, task.file.format, spec.on_bad_row)
+
+
+def batches(task: Task, schema: Schema, bad: BadRows) -> Iterator[pa.RecordBatch]:
     """The rows of a range, as the readers give them."""
-    return readers.batches(task.path, task.format, task.part, schema, task.options)
+    file = task.file
+    return readers.batches(file.path, file.format, task.part, schema, file.options, bad)
 
 
 def _check_columns(batch: pa.RecordBatch, schema: Schema, task: Task) -> None:
     unknown = sorted(set(batch.schema.names) - set(schema))
     if unknown:
         raise DataError(
-            f"{task.path}: column {unknown[0]!r} appears after the first"
+            f"{task.file.path}: column {unknown[0]!r} appears after the first"
             " records only; write the file with the same columns throughout"
         )
 
@@ -130,7 +143,7 @@ def _process(
     total["rows"] += batch.num_rows
     columns = _columns(batch, schema)
     source = spec.label.get("from") or spec.label["name"]
-    label = make_label(_flat(columns[source], schema[source]), spec.label, task.path)
+    label = make_label(flat(columns[source]), spec.label, task.file.path)
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
     environment = _environment(columns, task, spec, batch.num_rows)
     named = pc.is_valid(environment).to_numpy(zero_copy_only=False)
@@ -156,36 +169,24 @@ def _process(
     }
 
 
-def _flat(array: pa.Array, column: Column) -> pa.Array:
-    """A column of one value a row as a flat array; missing is null."""
-    if not pa.types.is_list(array.type) and not pa.types.is_large_list(array.type):
-        return array
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-    index = np.cumsum(lengths) - 1
-    values = pc.list_flatten(array)
-    if pa.types.is_null(values.type):
-        return pa.nulls(len(array))
-    return values.take(pa.array(index, mask=lengths == 0))
-
-
 def _environment(
     columns: dict[str, pa.Array], task: Task, spec: Spec, rows: int
 ) -> pa.Array:
     if spec.naming is None:
-        return pa.array(np.full(rows, task.environment, dtype=object))
+        return pa.array(np.full(rows, task.file.environment, dtype=object))
     column = columns[spec.naming.column]
-    values = _flat(column, Column("bytes"))
+    values = flat(column)
     if values.null_count:
         raise DataError(
-            f"{task.path}: {values.null_count} rows have no value in"
+            f"{task.file.path}: {values.null_count} rows have no value in"
             f" {spec.naming.column!r}, which tells the environment; fill it, or"
             " leave these rows out"
         )
-    return name_environments(values, spec.naming, task.path)
+    return name_environments(values, spec.naming, task.file.path)
 
 
 def _held_out(environment: str, task: Task, spec: Spec) -> bool:
-    return task.held_out or environment in spec.held_out
+    return task.file.held_out or environment in spec.held_out
 
 
 def _by_environment(environment: pa.Array) -> list[tuple[str, np.ndarray]]:
@@ -228,10 +229,10 @@ def _times(
 ) -> pa.Array:
     assert spec.eval_time is not None
     column = schema[spec.eval_time]
-    values = as_kind(_flat(columns[spec.eval_time], column), column.kind)
+    values = as_kind(flat(columns[spec.eval_time]), column.kind)
     if values.null_count:
         raise DataError(
-            f"{task.path}: {values.null_count} rows have no value in"
+            f"{task.file.path}: {values.null_count} rows have no value in"
             f" {spec.eval_time!r}, by which data.split.time splits; fill it, or leave"
             " these rows out"
         )
@@ -258,7 +259,7 @@ def _on_eval_side(
 ) -> np.ndarray:
     if spec.eval_column is not None:
         column = schema[spec.eval_column]
-        values = as_kind(_flat(columns[spec.eval_column], column), column.kind)
+        values = as_kind(flat(columns[spec.eval_column]), column.kind)
         wanted = pa.array(spec.eval_values, pa.string())
         side = pc.is_in(values.cast(pa.string()), value_set=wanted)
         return side.to_numpy(zero_copy_only=False)
@@ -324,7 +325,7 @@ def _count(
             values = [
                 environment
                 if f == ENVIRONMENT
-                else as_kind(_flat(columns[f], schema[f]), schema[f].kind)
+                else as_kind(flat(columns[f]), schema[f].kind)
                 for f in features
             ]
             counting.add_slices(
@@ -340,18 +341,5 @@ def task_to_json(task: Task) -> str:
 def task_from_json(text: str) -> Task:
     """The inverse of `task_to_json`."""
     entry = json.loads(text)
-    return Task(**{**entry, "part": readers.Range(**entry["part"])})
-
-
-def distinct(batch: pa.RecordBatch, naming: Naming, where: str) -> set[str]:
-    """Environments that a batch has rows of; missing values are left out."""
-    column = naming.column
-    index = batch.schema.get_field_index(column)
-    if index < 0:
-        raise DataError(
-            f"data.environments.environment_column: column {column!r} is not in the"
-            f" data; the columns are {', '.join(batch.schema.names)}"
-        )
-    values = _flat(batch.column(index), Column("bytes"))
-    names = name_environments(values.drop_null(), naming, where)
-    return set(pc.unique(names.drop_null()).to_pylist())
+    part = readers.Range(**entry["part"])
+    return Task(SourceFile(**entry["file"]), part, entry["shard"])

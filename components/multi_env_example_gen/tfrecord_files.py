@@ -1,14 +1,15 @@
-"""TFRecords of tf.Examples, plain or gzipped, by TensorFlow's and tfx_bsl's C++."""
+"""TFRecords of tf.Examples, plain or gzipped, decoded by tfx_bsl's C++."""
 
-import gzip
-import os
 from collections.abc import Iterator
 
+import google_crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components import files
+
+_CHUNK = 8 << 20
 _BATCH_ROWS, _BATCH_BYTES = 1 << 13, 32 << 20
-_FRAME = 16  # bytes around a record: length, two checksums
 
 
 def batches(path: str) -> Iterator[pa.RecordBatch]:
@@ -17,38 +18,62 @@ def batches(path: str) -> Iterator[pa.RecordBatch]:
     Raises:
       OSError: no TFRecord of tf.Examples, or truncated.
     """
-    # Both are C++: no Python per cell.
-    import tensorflow as tf
+    # Here, as it takes seconds to import.
     from tfx_bsl.coders import example_coder
 
-    with open(path, "rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    records = tf.data.TFRecordDataset(path, "GZIP" if gzipped else "")
     decoder = example_coder.ExamplesToRecordBatchDecoder()
+    rows: list[bytes] = []
     size = 0
     try:
-        rows = _BATCH_ROWS
-        for first in records.take(1).as_numpy_iterator():
-            rows = min(max(_BATCH_BYTES // max(len(first), 1), 1), rows)
-        for batch in records.batch(rows).as_numpy_iterator():
-            serialized = batch.tolist()
-            size += sum(map(len, serialized)) + _FRAME * len(serialized)
-            yield decoder.DecodeBatch(serialized)
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        for record in records(path):
+            rows.append(record)
+            size += len(record)
+            if len(rows) == _BATCH_ROWS or size >= _BATCH_BYTES:
+                yield decoder.DecodeBatch(rows)
+                rows, size = [], 0
+        if rows:
+            yield decoder.DecodeBatch(rows)
+    except (RuntimeError, ValueError) as error:
         raise OSError(str(error)) from error
-    if gzipped:
-        _check_gzip_end(path, size)
 
 
-def _check_gzip_end(path: str, size: int) -> None:
-    """TensorFlow takes the end of a truncated gzip stream for the end of the data."""
-    with open(path, "rb") as file:
-        file.seek(-4, os.SEEK_END)
-        if int.from_bytes(file.read(4), "little") == size % 2**32:
-            return
-    with gzip.open(path) as file:  # several members: only reading it all can tell
-        while file.read(1 << 20):
-            pass
+def records(path: str) -> Iterator[bytes]:
+    """The payloads: each after its length and that one's checksum, before its own.
+
+    Raises:
+      OSError: damaged, or truncated.
+    """
+    with files.open_file(path) as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+    rest = b""
+    with files.open_stream(path, "gzip" if gzipped else None) as stream:
+        while chunk := stream.read(_CHUNK):
+            rest = rest + chunk if rest else chunk
+            at, end = 0, len(rest)
+            while end - at >= 12:
+                length = int.from_bytes(rest[at : at + 8], "little")
+                if _masked(rest[at : at + 8]) != rest[at + 8 : at + 12]:
+                    raise OSError(
+                        "a record's length is damaged, or it is no TFRecord at all"
+                    )
+                stop = at + 12 + length
+                if stop + 4 > end:
+                    break
+                record = rest[at + 12 : stop]
+                if _masked(record) != rest[stop : stop + 4]:
+                    raise OSError("a record's checksum is not its own")
+                yield record
+                at = stop + 4
+            rest = rest[at:]
+    if rest:
+        raise OSError("it ends within a record")
+
+
+def _masked(record: bytes) -> bytes:
+    """CRC-32C as TFRecords have it: rotated by 15 bits, and a constant added."""
+    crc = google_crc32c.value(record)
+    rotated = (crc >> 15 | crc << 17) + 0xA282EAD8
+    return (rotated & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def fields(batch: pa.RecordBatch) -> list[pa.Field]:

@@ -3,6 +3,7 @@
 import gzip
 import struct
 
+import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
@@ -66,8 +67,19 @@ def encode_example(features):
 
 
 def encode_records(records):
-    """A TFRecord file; the checksums are left 0, which the columns' reader skips."""
-    return b"".join(struct.pack("<QI", len(r), 0) + r + bytes(4) for r in records)
+    """A TFRecord file: length, its checksum, payload, its checksum."""
+    return b"".join(
+        length + checksum(length) + payload + checksum(payload)
+        for payload in records
+        for length in (struct.pack("<Q", len(payload)),)
+    )
+
+
+def checksum(content):
+    """CRC-32C, masked as tensorflow/core/lib/hash/crc32c.h does."""
+    crc = google_crc32c.value(content)
+    masked = ((crc >> 15) | (crc << 17) & 0xFFFFFFFF) + 0xA282EAD8
+    return struct.pack("<I", masked % 2**32)
 
 
 class Project:

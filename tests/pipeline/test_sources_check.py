@@ -114,7 +114,10 @@ class TestFiles:
                 " config.yaml, data); did you mean 'data'?",
             ),
             ("data/2013-*", "which holds ewr.parquet, jfk-1.csv.gz,"),
-            ("data", "is 'data', a folder (environment 'EWR'); name the files in it"),
+            (
+                "data/empty",
+                "is 'data/empty', a folder without files (environment 'EWR')",
+            ),
             ("/no/such/*.parquet", "is '/no/such/*.parquet', which matches no file"),
             ("[data/ewr.parquet, data/x*]", "is 'data/x*', which matches no file"),
         ],
@@ -122,6 +125,11 @@ class TestFiles:
     def test_a_pattern_that_matches_nothing(self, project, pattern, said):
         project.replace("{parquet: data/ewr.parquet}", f"{{parquet: {pattern}}}")
         assert said.format(project.folder) in refused(project)
+
+    def test_a_folder_without_files(self, project):
+        (project.folder / "data" / "empty").mkdir()
+        project.replace("{parquet: data/ewr.parquet}", "{parquet: data/empty}")
+        assert "is 'data/empty', a folder without files (env" in refused(project)
 
     def test_a_file_of_two_environments(self, project):
         project.replace("csv: data/jfk-*.csv.gz", "parquet: data/*.parquet")

@@ -8,6 +8,7 @@ import pytest
 from components.errors import DataError
 from components.multi_env_example_gen.columns import Column, column_of
 from pipeline.tfrecord_columns import RECORDS, columns_of
+from tests.pipeline.conftest import encode_records
 
 DATA = pathlib.Path(__file__).parents[2] / "examples" / "flights" / "data"
 
@@ -32,7 +33,7 @@ def test_kinds_and_lists(project):
 
 
 def record(payload):
-    return len(payload).to_bytes(8, "little") + bytes(4) + payload + bytes(4)
+    return encode_records([payload])
 
 
 @pytest.mark.parametrize(
@@ -81,9 +82,10 @@ def test_a_damaged_gzip(tmp_path):
     ("content", "said"),
     [
         (b"", "it holds no record"),
-        (b"month,day\n1,2\n", "does not begin with a record's length"),
+        (b"month,day\n1,2\n", "a record's length is damaged, or it is no TFRecord"),
         (record(b"")[:7], "it ends within a record"),
         (record(b"abcd")[:18], "it ends within a record"),
+        (record(b"hello")[:-1] + b"x", "a record's checksum is not its own"),
         (record(b"hello"), "no tf.Examples"),
         (record(b"\x0a\x7f\x0a"), "no tf.Examples"),
         (record(b"\x0a\x02\x0a\x00"), "no tf.Examples"),

@@ -256,7 +256,13 @@ def broken(name):
         "label missing": (no_label, ["'delay'", "not in the data of T"]),
         "nothing labelled": (unlabelled, ["'P'", "no labelled rows"]),
         "number that is none": (bad_number, ["c-2.csv", "'delay'", "'soon'"]),
-        "too few fields": (too_few, ["c-2.csv", "Expected 4 columns, got 2"]),
+        "too few fields": (
+            too_few,
+            [
+                "c-2.csv, line 502: has 2 fields where 4 are expected",
+                "on_bad_row: drop",
+            ],
+        ),
         "no rows": (rows, ["'P'", "has no rows"]),
     }[name]
 
