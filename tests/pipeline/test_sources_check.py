@@ -114,10 +114,6 @@ class TestFiles:
                 " config.yaml, data); did you mean 'data'?",
             ),
             ("data/2013-*", "which holds ewr.parquet, jfk-1.csv.gz,"),
-            (
-                "data/empty",
-                "is 'data/empty', a folder without files (environment 'EWR')",
-            ),
             ("/no/such/*.parquet", "is '/no/such/*.parquet', which matches no file"),
             ("[data/ewr.parquet, data/x*]", "is 'data/x*', which matches no file"),
         ],
