@@ -16,6 +16,8 @@ int here and float there is float. Missing is an absent feature, never a number.
 """
 
 import dataclasses
+import datetime
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +67,7 @@ def column_of(arrow_type: pa.DataType, name: str, where: str) -> Column:
         return Column("int", is_list)
     if t.is_floating(value_type) or t.is_decimal(value_type):
         return Column("float", is_list)
-    if _is_bytes(value_type) or t.is_temporal(value_type):
+    if _is_bytes(value_type) or _is_time(value_type):
         return Column("bytes", is_list)
     raise DataError(
         f"{where}: column {name!r} has the type {arrow_type}, which a tf.Example cannot"
@@ -104,12 +106,18 @@ def to_feature(array: pa.Array, column: Column) -> pa.Array:
     Args:
       array: the column as the reader gave it; [rows].
       column: what it must become.
+
+    Raises:
+      pa.ArrowInvalid: a value that the kind cannot hold, a list that lacks one within.
     """
     target = _ARROW["int" if column.kind == "null" else column.kind]
     if _is_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        values = as_kind(pc.list_flatten(array), column.kind, target)
+        values = pc.list_flatten(array)
+        if values.null_count:
+            raise pa.ArrowInvalid("a list with a missing value in it")
+        values = as_kind(values, column.kind, target)
         return _lists(offsets, lengths == 0, values)
     present = pc.is_valid(array).to_numpy(zero_copy_only=False)
     values = as_kind(array.drop_null() if array.null_count else array, column.kind)
@@ -129,12 +137,28 @@ def as_kind(values: pa.Array, kind: str, target: pa.DataType | None = None) -> p
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_temporal(values.type):
-        values = values.cast(pa.string())
+        values = _texts(values)
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), target)
-    return values.cast(target, safe=False)
+    whole = pa.types.is_uint64(values.type) and pa.types.is_int64(target)
+    return values.cast(target, safe=whole)
+
+
+def _texts(times: pa.Array) -> pa.Array:
+    """Times as ISO 8601; Arrow knows zones by their names, and not by their offsets."""
+    zone = getattr(times.type, "tz", None) or ""
+    offset = re.fullmatch(r"([+-])(\d\d):?(\d\d)", zone)
+    if not offset:
+        return times.cast(pa.string())
+    sign, hours, minutes = offset.groups()
+    shift = datetime.timedelta(hours=int(hours), minutes=int(minutes))
+    shift = pa.scalar(-shift if sign == "-" else shift, pa.duration(times.type.unit))
+    local = pc.add(times.cast(pa.timestamp(times.type.unit)), shift)
+    return pc.binary_join_element_wise(
+        local.cast(pa.string()), f"{sign}{hours}{minutes}", ""
+    )
 
 
 def _is_list(arrow_type: pa.DataType) -> bool:
@@ -144,6 +168,11 @@ def _is_list(arrow_type: pa.DataType) -> bool:
         or t.is_large_list(arrow_type)
         or t.is_fixed_size_list(arrow_type)
     )
+
+
+def _is_time(arrow_type: pa.DataType) -> bool:
+    t = pa.types
+    return t.is_date(arrow_type) or t.is_time(arrow_type) or t.is_timestamp(arrow_type)
 
 
 def _is_bytes(arrow_type: pa.DataType) -> bool:

@@ -140,7 +140,10 @@ def _process(
         keep = pa.array(known & named)
         columns = {name: column.filter(keep) for name, column in columns.items()}
         label, environment = label.filter(keep), environment.filter(keep)
-    features = {n: to_feature(column, schema[n]) for n, column in columns.items()}
+    features = {
+        name: _feature(column, schema[name], name, task)
+        for name, column in columns.items()
+    }
     on_eval = _on_eval_side(columns, features, environment, task, spec, schema)
     chosen = _assign(environment, on_eval, task, spec)
     _count(total, chosen, environment, label, columns, task, spec, schema)
@@ -154,6 +157,17 @@ def _process(
         for index, split in enumerate(splitting.SPLITS)
         if (chosen == index).any()
     }
+
+
+def _feature(array: pa.Array, column: Column, name: str, task: Task) -> pa.Array:
+    try:
+        return to_feature(array, column)
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"{task.path}: column {name!r} holds what a tf.Example cannot:"
+            f" {reason[:300]}; correct it, or leave the column out of the source"
+        ) from error
 
 
 def _flat(array: pa.Array, column: Column) -> pa.Array:

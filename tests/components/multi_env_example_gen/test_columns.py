@@ -56,6 +56,13 @@ def encode(array, column):
             Column("bytes"),
             [[b"2013-01-31"]],
         ),
+        (
+            pa.array([datetime.datetime(2013, 1, 31)], pa.timestamp("s", "-02:30")),
+            Column("bytes"),
+            [[b"2013-01-30 21:30:00-0230"]],
+        ),
+        (pa.array([2**63 - 1, 5], pa.uint64()), Column("int"), [[2**63 - 1], [5]]),
+        (pa.array([2**64 - 1], pa.uint64()), Column("float"), [[2.0**64]]),
     ],
 )
 def test_feature_holds_what_the_column_held(array, column, expected):
@@ -65,6 +72,19 @@ def test_feature_holds_what_the_column_held(array, column, expected):
 def test_sliced_array_keeps_its_own_rows():
     array = pa.array([[1], [2, 3], [4]]).slice(1)
     assert encode(array, Column("int", True)) == [[2, 3], [4]]
+
+
+@pytest.mark.parametrize("values", [[[1, None]], [[None, "a"]], [[0.5], [None]]])
+def test_a_missing_value_within_a_list_is_refused_and_never_a_number(values):
+    array = pa.array(values)
+    column = columns.column_of(array.type, "x", "file")
+    with pytest.raises(pa.ArrowInvalid, match="a list with a missing value"):
+        columns.to_feature(array, column)
+
+
+def test_integers_beyond_64_signed_bits_are_refused():
+    with pytest.raises(pa.ArrowInvalid, match="18446744073709551615 not in range"):
+        columns.to_feature(pa.array([1, 2**64 - 1], pa.uint64()), Column("int"))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +108,11 @@ def test_kind_of_arrow_type(arrow_type, expected):
 def test_struct_is_refused_by_name():
     with pytest.raises(DataError, match="f.parquet: column 'x' has the type struct"):
         columns.column_of(pa.struct([("a", pa.int8())]), "x", "f.parquet")
+
+
+def test_a_duration_is_refused_by_name():
+    with pytest.raises(DataError, match=r"f.parquet: column 'x' has the type duration"):
+        columns.column_of(pa.duration("us"), "x", "f.parquet")
 
 
 def test_join():
