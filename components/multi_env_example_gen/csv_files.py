@@ -6,6 +6,7 @@ empty field always does), `encoding`.
 """
 
 import codecs
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -104,10 +105,12 @@ def batches(
 
     Raises:
       ColumnWidened: a column needs a wider kind than `schema` says.
-      DataError: text in a column of numbers.
+      DataError: text in a column of numbers, bytes that are no text.
     """
-    names = open_csv(path, options).schema.names
+    found = open_csv(path, options).schema
+    names = found.names
     kinds = {name: schema[name].kind for name in names}
+    types = {f.name: _type(f.type, kinds[f.name]) for f in found}
     source: str | pa.Buffer = path
     if stop is not None:
         with open(path, "rb") as file:
@@ -116,17 +119,34 @@ def batches(
     if start:
         options = {**options, "columns": names}
     try:
-        yield from open_csv(source, options, {n: _TYPES[k] for n, k in kinds.items()})
+        yield from open_csv(source, options, types)
     except pa.ArrowInvalid as error:
         # "In CSV column #3: CSV conversion error to int64: invalid value '1.5'"
         match = re.search(r"In CSV column #(\d+): .*onversion error", str(error))
         if not match:
             raise
         name = names[int(match.group(1))]
-        wider = {"null": "int", "int": "float"}.get(kinds[name])
-        if wider:
+        wider = {"null": _kind(_value(error)), "int": "float"}.get(kinds[name])
+        if wider and types[name] != pa.bool_():
             raise ColumnWidened(name, wider) from error
+        if kinds[name] == "bytes":
+            raise _no_text(path, name, options) from error
         raise _no_number(path, name, error) from error
+
+
+def _type(shown: pa.DataType, kind: str) -> pa.DataType:
+    """What a column is parsed as: no number is "true", so truth values as such."""
+    truth = pa.types.is_boolean(shown) and kind in ("int", "float")
+    return pa.bool_() if truth else _TYPES[kind]
+
+
+def _kind(value: str | None) -> str:
+    """The kind of a column of nothing before this value."""
+    for kind in ("int", "float"):
+        with contextlib.suppress(pa.ArrowInvalid):
+            pa.array([value and value.strip(" \t")], pa.string()).cast(_TYPES[kind])
+            return kind
+    return "bytes"
 
 
 def refuse_text(path: str, options: dict[str, Any], name: str) -> None:
@@ -144,10 +164,24 @@ def refuse_text(path: str, options: dict[str, Any], name: str) -> None:
 
 
 def _no_number(path: str, name: str, error: Exception) -> DataError:
-    found = re.search(r"invalid value '(.*?)'", str(error))
-    value = repr(found.group(1)[:80]) if found else "text"
+    value = _value(error)
+    held = "text" if value is None else repr(value[:80])
     return DataError(
-        f"{path}: column {name!r} holds {value} where all else is numbers; correct it,"
+        f"{path}: column {name!r} holds {held} where all else is numbers; correct it,"
         " write it as missing (an empty field or NA), or give the column one type in"
         " all environments"
     )
+
+
+def _no_text(path: str, name: str, options: dict[str, Any]) -> DataError:
+    encoding = options.get("encoding") or "utf8"
+    return DataError(
+        f"{path}: column {name!r} holds bytes that are no {encoding}; name the file's"
+        " encoding (encoding: latin-1), or write it again"
+    )
+
+
+def _value(error: Exception) -> str | None:
+    """The value that Arrow could not convert."""
+    found = re.search(r"invalid value '(.*)'", str(error), re.DOTALL)
+    return found.group(1) if found else None

@@ -20,10 +20,20 @@ def batches(path: str) -> Iterator[pa.RecordBatch]:
     """
     for block in _blocks(path):
         table = _parse(block)
-        times = [f.name for f in table.schema if pa.types.is_temporal(f.type)]
+        times = {f.name: _as_text(f.type) for f in table.schema}
+        times = {name: text for name, text in times.items() if text}
         if times:
-            table = _parse(block, pa.schema([(name, pa.string()) for name in times]))
+            table = _parse(block, pa.schema(times.items()))
         yield from table.combine_chunks().to_batches()
+
+
+def _as_text(inferred: pa.DataType) -> pa.DataType | None:
+    """What keeps times, and lists of them, as they are written."""
+    if pa.types.is_temporal(inferred):
+        return pa.string()
+    if pa.types.is_list(inferred) and pa.types.is_temporal(inferred.value_type):
+        return pa.list_(pa.string())
+    return None
 
 
 def _parse(block: bytes, explicit: pa.Schema | None = None) -> pa.Table:
