@@ -8,7 +8,7 @@ workers.
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -132,7 +132,7 @@ def batches(
             yield from csv_files.batches(path, options or {}, schema, *cut)
         elif file_format == "jsonl":
             for batch in json_files.batches(path):
-                _check_kinds(batch, schema, path)
+                _check_kinds(batch.schema, schema, path)
                 yield batch
         elif file_format == "avro":
             from components.multi_env_example_gen import avro_files
@@ -141,7 +141,9 @@ def batches(
         else:
             from components.multi_env_example_gen import tfrecord_files
 
-            yield from tfrecord_files.batches(path)
+            for batch in tfrecord_files.batches(path):
+                _check_kinds(tfrecord_files.fields(batch), schema, path)
+                yield batch
 
 
 def _rows_a_batch(metadata: Any, groups: list[int]) -> int:
@@ -152,9 +154,9 @@ def _rows_a_batch(metadata: Any, groups: list[int]) -> int:
     return min(max(BATCH_BYTES * rows // max(size, 1), 1), BATCH_ROWS)
 
 
-def _check_kinds(batch: pa.RecordBatch, schema: Schema, path: str) -> None:
+def _check_kinds(fields: Iterable[pa.Field], schema: Schema, path: str) -> None:
     """Each block has types of its own: none may hold more than the schema says."""
-    for field in batch.schema:
+    for field in fields:
         if field.name not in schema:
             continue  # told by who asked for the rows
         planned = schema[field.name]

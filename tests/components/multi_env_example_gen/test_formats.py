@@ -373,3 +373,25 @@ def test_a_column_that_widens_in_a_later_part(tmp_path, monkeypatch):
     found = run(tmp_path, "csv", path)
     assert found[290]["x"] == 290.5
     assert [row["x"] for row in found[:290]] == [row["x"] for row in rows[:290]]
+
+
+def test_tfrecord_types_are_those_of_all_records(tmp_path, monkeypatch):
+    name = "components.multi_env_example_gen.tfrecord_files._BATCH_ROWS"
+    monkeypatch.setattr(name, 4)
+    path = tmp_path / "data.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for i in range(12):
+            example = tf.train.Example()
+            feature = example.features.feature
+            feature["id"].int64_list.value.append(i)
+            feature["late"].int64_list.value.append(i % 2)
+            if i < 8:
+                feature["sparse"].SetInParent()
+                feature["x"].int64_list.value.append(i)
+            else:
+                feature["sparse"].bytes_list.value.append(b"a")
+                feature["x"].float_list.value.append(i + 0.5)
+            writer.write(example.SerializeToString())
+    found = run(tmp_path, "tfrecord", path, OPEN)
+    assert [row.get("sparse") for row in found] == [None] * 8 + ["a"] * 4
+    assert [row["x"] for row in found] == [*range(8), 8.5, 9.5, 10.5, 11.5]
