@@ -98,8 +98,9 @@ def _type(avro: Any, name: str, path: str) -> pa.DataType:
         kind = avro["type"]
         if kind == "array":
             return pa.list_(_type(avro["items"], name, path))
-        if avro.get("logicalType") == "decimal":
-            return pa.decimal128(avro["precision"], avro.get("scale", 0))
+        if avro.get("logicalType") == "decimal" and avro["precision"] <= 76:
+            wide = pa.decimal128 if avro["precision"] <= 38 else pa.decimal256
+            return wide(avro["precision"], avro.get("scale", 0))
         if avro.get("logicalType") in _LOGICAL:
             return _LOGICAL[avro["logicalType"]]
         if isinstance(kind, dict | list) or kind in _TYPES:

@@ -18,6 +18,8 @@ a row a bad one.
 """
 
 import dataclasses
+import datetime
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -69,7 +71,7 @@ def column_of(arrow_type: pa.DataType, name: str, where: str) -> Column:
         return Column("int", is_list)
     if t.is_floating(value_type) or t.is_decimal(value_type):
         return Column("float", is_list)
-    if _is_bytes(value_type) or t.is_temporal(value_type):
+    if _is_bytes(value_type) or _is_time(value_type):
         return Column("bytes", is_list)
     raise DataError(
         f"{where}: column {name!r} has the type {arrow_type}, which a tf.Example cannot"
@@ -104,58 +106,72 @@ def join(columns: dict[str, Column], name: str) -> Column:
 
 def fits_float(values: pa.Array) -> pa.Array:
     """Which floats a tf.Example can hold; NaN and missing ones count as such."""
-    if pa.types.is_float16(values.type):
-        values = values.cast(pa.float32())
     small = pc.less_equal(pc.abs(values), pa.scalar(LARGEST_FLOAT, values.type))
     return pc.fill_null(pc.or_(small, pc.is_nan(values)), True)
 
 
-def clean(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+def clean(array: pa.Array, kind: str) -> tuple[pa.Array, np.ndarray | None]:
     """A column without NaN, and the rows with what a tf.Example cannot hold.
 
     Args:
       array: as the reader gave it; [rows].
+      kind: what it becomes.
 
     Returns:
       The column, NaN in place of a value missing; and a mask [rows], None where all
-      rows are good. NaN among the several values of a list has no place to go.
+      rows are good. What is missing among the several values of a list has no place to
+      go, so such a row is a bad one.
     """
     values = pc.list_flatten(array) if _is_list(array.type) else array
-    if pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
-    if pa.types.is_uint64(values.type):
-        unfit = pc.greater(values, pa.scalar(_LARGEST_INT, pa.uint64()))
-        nan = None
-    elif pa.types.is_floating(values.type):
-        unfit, nan = pc.invert(fits_float(values)), _nan(values)
-    else:
-        return array, None
-    wrong = _mask(unfit)
+    values = _plain(values)
+    unfit, nan = _unfit(values, kind), _nan(values)
     if not _is_list(array.type):
         if nan is not None:
-            array = pc.if_else(nan, None, values)
-        return array, wrong if wrong.any() else None
-    if nan is None and not wrong.any():
+            values = pc.if_else(pa.array(nan), None, values)
+        return values, unfit
+    if unfit is None and nan is None and not values.null_count:
         return array, None
     rows = pc.list_parent_indices(array).to_numpy(zero_copy_only=False)
-    bad = np.zeros(len(array), bool)
-    bad[rows[wrong]] = True
+    bad, absent = np.zeros(len(array), bool), np.zeros(len(array), bool)
+    if unfit is not None:
+        bad[rows[unfit]] = True
+    absent[rows[values.is_null().to_numpy(zero_copy_only=False)]] = True
     if nan is not None:
-        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-        absent = np.zeros(len(array), bool)
-        absent[rows[_mask(nan)]] = True
-        bad |= absent & (lengths > 1)
-        array = array.take(
-            pa.array(np.arange(len(array)), mask=absent & (lengths == 1))
-        )
+        absent[rows[nan]] = True
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    bad |= absent & (lengths > 1)
+    alone = absent & (lengths == 1)
+    array = array.take(pa.array(np.arange(len(array)), mask=alone))
     return array, bad if bad.any() else None
 
 
-def _nan(values: pa.Array) -> pa.Array | None:
-    if pa.types.is_float16(values.type):
-        values = values.cast(pa.float32())
-    found = pc.fill_null(pc.is_nan(values), False)
-    return found if pc.any(found).as_py() else None
+def _plain(values: pa.Array) -> pa.Array:
+    """Decimals and half floats as floats; all else as it is."""
+    if pa.types.is_decimal(values.type):
+        return values.cast(pa.float64())
+    if pa.types.is_float16(values.type):  # which older Arrows do not cast
+        numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
+        return pa.array(numbers, mask=values.is_null().to_numpy(zero_copy_only=False))
+    return values
+
+
+def _unfit(values: pa.Array, kind: str) -> np.ndarray | None:
+    """Which values are too large, None for none."""
+    if pa.types.is_uint64(values.type) and kind == "int":
+        found = pc.greater(values, pa.scalar(_LARGEST_INT, pa.uint64()))
+    elif pa.types.is_floating(values.type):
+        found = pc.invert(fits_float(values))
+    else:
+        return None
+    return _mask(found) if pc.any(found).as_py() else None
+
+
+def _nan(values: pa.Array) -> np.ndarray | None:
+    """Which values are NaN, None for none."""
+    if not pa.types.is_floating(values.type):
+        return None
+    found = pc.is_nan(values)
+    return _mask(found) if pc.any(found).as_py() else None
 
 
 def _mask(booleans: pa.Array) -> np.ndarray:
@@ -205,12 +221,26 @@ def as_kind(values: pa.Array, kind: str, target: pa.DataType | None = None) -> p
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_temporal(values.type):
-        values = values.cast(pa.string())
-    if pa.types.is_decimal(values.type):
-        values = values.cast(pa.float64())
+        values = _texts(values)
+    values = _plain(values)
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), target)
     return values.cast(target, safe=False)
+
+
+def _texts(times: pa.Array) -> pa.Array:
+    """Times as ISO 8601; Arrow knows zones by their names, and not by their offsets."""
+    zone = getattr(times.type, "tz", None) or ""
+    offset = re.fullmatch(r"([+-])(\d\d):?(\d\d)", zone)
+    if not offset:
+        return times.cast(pa.string())
+    sign, hours, minutes = offset.groups()
+    shift = datetime.timedelta(hours=int(hours), minutes=int(minutes))
+    shift = pa.scalar(-shift if sign == "-" else shift, pa.duration(times.type.unit))
+    local = pc.add(times.cast(pa.timestamp(times.type.unit)), shift)
+    return pc.binary_join_element_wise(
+        local.cast(pa.string()), f"{sign}{hours}{minutes}", ""
+    )
 
 
 def _is_list(arrow_type: pa.DataType) -> bool:
@@ -220,6 +250,11 @@ def _is_list(arrow_type: pa.DataType) -> bool:
         or t.is_large_list(arrow_type)
         or t.is_fixed_size_list(arrow_type)
     )
+
+
+def _is_time(arrow_type: pa.DataType) -> bool:
+    t = pa.types
+    return t.is_date(arrow_type) or t.is_time(arrow_type) or t.is_timestamp(arrow_type)
 
 
 def _is_bytes(arrow_type: pa.DataType) -> bool:

@@ -23,6 +23,19 @@ _BOM = codecs.BOM_UTF8
 _CUTTABLE = ("utf-8", "ascii", "latin", "iso8859", "cp125", "koi8")
 
 
+class NoText(OSError):
+    """Bytes that are no text in the encoding."""
+
+    def __init__(self, encoding: str, error: UnicodeError):
+        wrong = ""
+        if isinstance(error, UnicodeDecodeError):
+            wrong = f" (byte 0x{error.object[error.start]:02x})"
+        super().__init__(
+            f"holds bytes that are no {encoding}{wrong}; name the file's encoding"
+            " (encoding: latin-1 or cp1252, say), or write it again"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Dialect:
     """How a CSV is written.
@@ -207,7 +220,7 @@ def _decoder(dialect: Dialect) -> Any:
         try:
             return decoder.decode(chunk, final).encode()
         except UnicodeError as error:
-            raise OSError(f"{error}; name the right encoding") from error
+            raise NoText(dialect.encoding, error) from error
 
     return decode
 
@@ -262,14 +275,12 @@ def decoded(block: bytes) -> str:
     """The text of a block.
 
     Raises:
-      OSError: it is not UTF-8.
+      NoText: it is not UTF-8.
     """
     try:
         return block.decode()
     except UnicodeDecodeError as error:
-        raise OSError(
-            f"{error}; name its encoding (encoding: latin-1 or cp1252, say)"
-        ) from error
+        raise NoText("utf8", error) from error
 
 
 def count_lines(block: bytes) -> int:

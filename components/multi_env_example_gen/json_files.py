@@ -112,10 +112,18 @@ def _constant(name: str) -> None:
 
 def _parse(block: bytes) -> pa.Table:
     table = _read(block)
-    times = [f.name for f in table.schema if pa.types.is_temporal(f.type)]
-    if times:
-        return _read(block, pa.schema([(name, pa.string()) for name in times]))
-    return table
+    times = {f.name: _as_text(f.type) for f in table.schema}
+    times = {name: text for name, text in times.items() if text}
+    return _read(block, pa.schema(times.items())) if times else table
+
+
+def _as_text(inferred: pa.DataType) -> pa.DataType | None:
+    """What keeps times, and lists of them, as they are written."""
+    if pa.types.is_temporal(inferred):
+        return pa.string()
+    if pa.types.is_list(inferred) and pa.types.is_temporal(inferred.value_type):
+        return pa.list_(pa.string())
+    return None
 
 
 def _read(block: bytes, explicit: pa.Schema | None = None) -> pa.Table:

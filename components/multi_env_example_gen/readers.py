@@ -7,7 +7,7 @@ so the same input gives the same shards whatever the number of workers.
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.parquet as pa_parquet
 
 from components import files
 from components.errors import DataError
-from components.multi_env_example_gen import csv_files, json_files
+from components.multi_env_example_gen import csv_blocks, csv_files, json_files
 from components.multi_env_example_gen.bad_rows import BadRows
 from components.multi_env_example_gen.columns import (
     Column,
@@ -153,7 +153,8 @@ def batches(
         for block in _blocks(path, file_format, part, schema, options, bad):
             for start in range(0, block.num_rows, BATCH_ROWS):
                 batch = _with_partitions(block.slice(start, BATCH_ROWS), options)
-                yield _clean(batch, bad, None if file_format in _TEXT else row)
+                known = None if file_format in _TEXT else row
+                yield _clean(batch, schema, bad, known)
                 row += batch.num_rows
 
 
@@ -183,7 +184,7 @@ def _blocks(
         yield from csv_files.batches(path, options, schema, bad, *cut)
     elif file_format == "jsonl":
         for batch in json_files.batches(path, schema, bad):
-            _check_kinds(batch, schema, path)
+            _check_kinds(batch.schema, schema, path)
             yield batch
     elif file_format == "avro":
         from components.multi_env_example_gen import avro_files
@@ -192,7 +193,9 @@ def _blocks(
     else:
         from components.multi_env_example_gen import tfrecord_files
 
-        yield from tfrecord_files.batches(path)
+        for batch in tfrecord_files.batches(path):
+            _check_kinds(tfrecord_files.fields(batch), schema, path)
+            yield batch
 
 
 def _with_partitions(batch: pa.RecordBatch, options: dict[str, Any]) -> pa.RecordBatch:
@@ -204,24 +207,30 @@ def _with_partitions(batch: pa.RecordBatch, options: dict[str, Any]) -> pa.Recor
     return pa.RecordBatch.from_arrays(columns, names)
 
 
-def _clean(batch: pa.RecordBatch, bad: BadRows, row: int | None) -> pa.RecordBatch:
+def _clean(
+    batch: pa.RecordBatch, schema: Schema, bad: BadRows, row: int | None
+) -> pa.RecordBatch:
     """Without NaN, and without the rows that a tf.Example cannot hold.
 
     Args:
       batch: of a reader.
+      schema: what its columns become.
       bad: takes these rows.
       row: number of the first; None where it is not known.
     """
     columns, dropped = [], np.zeros(batch.num_rows, bool)
     for field, column in zip(batch.schema, batch.columns, strict=True):
-        column, wrong = clean(column)
+        kind = schema[field.name].kind if field.name in schema else "null"
+        column, wrong = clean(column, kind)
         columns.append(column)
         if wrong is None:
             continue
         for at in np.flatnonzero(wrong & ~dropped):
             value = str(batch.column(field.name)[int(at)].as_py())[:80]
             number = None if row is None else row + int(at)
-            bad.add(number, f"column {field.name!r} holds {value}, no finite number")
+            bad.add(
+                number, f"column {field.name!r} holds {value}, which no tf.Example can"
+            )
         dropped |= wrong
     kept = pa.RecordBatch.from_arrays(columns, batch.schema.names)
     return kept.filter(pa.array(~dropped)) if dropped.any() else kept
@@ -239,9 +248,9 @@ def _rows_a_batch(metadata: Any, groups: list[int]) -> int:
     return min(max(BATCH_BYTES * rows // max(size, 1), 1), BATCH_ROWS)
 
 
-def _check_kinds(batch: pa.RecordBatch, schema: Schema, path: str) -> None:
+def _check_kinds(fields: Iterable[pa.Field], schema: Schema, path: str) -> None:
     """Each block has types of its own: none may hold more than the schema says."""
-    for field in batch.schema:
+    for field in fields:
         if field.name not in schema:
             continue  # told by who asked for the rows
         planned = schema[field.name]
@@ -259,6 +268,8 @@ def _readable(path: str, file_format: str) -> Iterator[None]:
         yield
     except (DataError, ColumnWidened):
         raise
+    except csv_blocks.NoText as error:
+        raise DataError(f"{path} {error}") from error
     except Exception as error:
         known = (pa.ArrowException, OSError, EOFError, StopIteration)
         if not (isinstance(error, known) or files.is_url(path)):

@@ -56,6 +56,13 @@ def encode(array, column):
             Column("bytes"),
             [[b"2013-01-31"]],
         ),
+        (
+            pa.array([datetime.datetime(2013, 1, 31)], pa.timestamp("s", "-02:30")),
+            Column("bytes"),
+            [[b"2013-01-30 21:30:00-0230"]],
+        ),
+        (pa.array([2**63 - 1, 5], pa.uint64()), Column("int"), [[2**63 - 1], [5]]),
+        (pa.array([2**64 - 1], pa.uint64()), Column("float"), [[2.0**64]]),
     ],
 )
 def test_feature_holds_what_the_column_held(array, column, expected):
@@ -68,26 +75,32 @@ def test_sliced_array_keeps_its_own_rows():
 
 
 @pytest.mark.parametrize(
-    ("arrow_type", "expected"),
+    ("array", "kind", "kept", "bad"),
     [
-        (pa.int8(), Column("int")),
-        (pa.bool_(), Column("int")),
-        (pa.float16(), Column("float")),
-        (pa.decimal128(5, 2), Column("float")),
-        (pa.timestamp("us"), Column("bytes")),
-        (pa.large_string(), Column("bytes")),
-        (pa.null(), Column("null")),
-        (pa.list_(pa.int32()), Column("int", True)),
-        (pa.dictionary(pa.int8(), pa.string()), Column("bytes")),
+        (pa.array([1.5, None, np.nan]), "float", [1.5, None, None], []),
+        (pa.array([1.5, np.inf, -1e39, 3.4e38]), "float", None, [1, 2]),
+        (pa.array([1.5, np.inf], pa.float32()), "float", None, [1]),
+        (pa.array([np.float16(1), np.float16(np.nan)]), "float", [1.0, None], []),
+        (pa.array([1, 2**64 - 1], pa.uint64()), "int", None, [1]),
+        (pa.array([1, 2**64 - 1], pa.uint64()), "float", [1, 2**64 - 1], []),
+        (pa.array([[1, None], [2], None]), "int", None, [0]),
+        (pa.array([[None, "a"], ["b"]]), "bytes", None, [0]),
+        (pa.array([[None], [0.5], [], [np.nan]]), "float", [None, [0.5], [], None], []),
+        (pa.array([[0.5], [1.0, np.nan], [np.inf]]), "float", None, [1, 2]),
+        (pa.array(["nan", "inf"]), "bytes", ["nan", "inf"], []),
     ],
+    ids=str,
 )
-def test_kind_of_arrow_type(arrow_type, expected):
-    assert columns.column_of(arrow_type, "x", "file") == expected
+def test_what_no_example_can_hold(array, kind, kept, bad):
+    found, wrong = columns.clean(array, kind)
+    assert ([] if wrong is None else np.flatnonzero(wrong).tolist()) == bad
+    if kept is not None:
+        assert found.to_pylist() == kept
 
 
-def test_struct_is_refused_by_name():
-    with pytest.raises(DataError, match="f.parquet: column 'x' has the type struct"):
-        columns.column_of(pa.struct([("a", pa.int8())]), "x", "f.parquet")
+def test_a_duration_is_refused_by_name():
+    with pytest.raises(DataError, match=r"f.parquet: column 'x' has the type duration"):
+        columns.column_of(pa.duration("us"), "x", "f.parquet")
 
 
 def test_join():

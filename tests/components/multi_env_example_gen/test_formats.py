@@ -1,5 +1,6 @@
 """Every format and dialect gives the rows that were written, by other libraries."""
 
+import decimal
 import gzip
 import json
 import uuid
@@ -19,6 +20,7 @@ from components.multi_env_example_gen import ingest, readers, shards, splitting
 from components.source_manifest import listing
 
 SPEC = shards.Spec({"name": "late"}, 0.5, (), ())
+OPEN = shards.Spec({"name": "late"}, 0.5, (), (), held_out=("only",))  # few rows do
 RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 COLUMNS = {"id": "long", "late": "int", "temp": "double", "city": "string"}
 
@@ -44,7 +46,8 @@ def records(frame):
 
 
 def run(tmp_path, file_format, path, spec=SPEC, **options):
-    entry = {"environment": "only", "format": file_format, "held_out": False}
+    held_out = spec.held_out == ("only",)
+    entry = {"environment": "only", "format": file_format, "held_out": held_out}
     entry |= {"patterns": [str(path)], "options": options}
     return run_all(tmp_path, [entry], spec)
 
@@ -167,6 +170,22 @@ def test_json_lines_keep_times_as_they_are_written(tmp_path):
     assert run(tmp_path, "jsonl", path) == rows
 
 
+def test_lists_of_times_in_json_lines_stay_as_they_are_written(tmp_path):
+    rows = [{"id": i, "late": i % 2, "at": ["2024-02-29T10:00:00Z"]} for i in range(9)]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert {row["at"] for row in run(tmp_path, "jsonl", path, OPEN)} == {
+        "2024-02-29T10:00:00Z"
+    }
+
+
+def test_a_list_that_lacks_a_value_is_refused_by_name(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"id": 1, "late": 0, "x": [1, null]}')
+    with pytest.raises(DataError, match=r"data.jsonl: column 'x' holds \[1, None\]"):
+        run(tmp_path, "jsonl", path)
+
+
 @pytest.mark.parametrize("codec", ["null", "deflate"])
 def test_avro(tmp_path, frame, codec):
     fields = [{"name": n, "type": ["null", t]} for n, t in COLUMNS.items()]
@@ -175,6 +194,21 @@ def test_avro(tmp_path, frame, codec):
         schema = {"type": "record", "name": "r", "fields": fields}
         fastavro.writer(file, schema, records(frame), codec=codec)
     assert_rows(run(tmp_path, "avro", path), frame)
+
+
+def test_avro_decimals_of_any_length(tmp_path):
+    fields = [{"name": "id", "type": "long"}, {"name": "late", "type": "int"}]
+    for name, precision in (("short", 6), ("long", 50)):
+        kind = {"type": "bytes", "logicalType": "decimal", "scale": 2}
+        fields.append({"name": name, "type": kind | {"precision": precision}})
+    value = decimal.Decimal("-2.25")
+    path = tmp_path / "data.avro"
+    with open(path, "wb") as file:
+        schema = {"type": "record", "name": "r", "fields": fields}
+        rows = [{"id": i, "late": i, "short": value, "long": value} for i in range(2)]
+        fastavro.writer(file, schema, rows)
+    found = run(tmp_path, "avro", path, OPEN)
+    assert [(row["short"], row["long"]) for row in found] == [(-2.25, -2.25)] * 2
 
 
 def test_avro_types(tmp_path):
@@ -315,6 +349,43 @@ def test_packed_and_wide_csv_is_read_as_one(tmp_path, suffix, encoding, monkeypa
     assert found == [{"id": i, "late": i % 2, "city": "\u6771"} for i in range(300)]
 
 
+def run_csv(tmp_path, lines, **options):
+    """`id`, `late` and a column `x` of these fields."""
+    rows = [f"{i},{i % 2},{x}" for i, x in enumerate(lines)]
+    path = tmp_path / "data.csv"
+    path.write_bytes("\n".join(["id,late,x", *rows]).encode("latin-1"))
+    return [row.get("x") for row in run(tmp_path, "csv", path, OPEN, **options)]
+
+
+def test_csv_truth_values_are_0_and_1(tmp_path):
+    assert run_csv(tmp_path, ["True", "false", "", "1"]) == [1, 0, None, 1]
+    assert run_csv(tmp_path, ["1", "0", "", "FALSE"]) == [1, 0, None, 0]
+
+
+def test_text_after_truth_values_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("components.multi_env_example_gen.csv_blocks.BLOCK", 100)
+    with pytest.raises(DataError, match="line 102: column 'x' holds 'maybe', no num"):
+        run_csv(tmp_path, ["True", "False"] * 50 + ["maybe"])
+
+
+@pytest.mark.parametrize(
+    ("later", "wanted"),
+    [("a, 'b'", "a, 'b'"), ("12", 12), (" 12", 12), ("1.5", 1.5), ("1e3", 1000.0)],
+)
+def test_a_csv_column_of_nothing_at_first(tmp_path, monkeypatch, later, wanted):
+    monkeypatch.setattr("components.multi_env_example_gen.csv_blocks.BLOCK", 100)
+    found = run_csv(tmp_path, [""] * 90 + [f'"{later}"'] * 2)
+    assert found == [None] * 90 + [wanted] * 2
+
+
+def test_csv_bytes_that_are_no_text_are_refused_by_encoding(tmp_path):
+    with pytest.raises(
+        DataError, match="holds bytes that are no utf8 .byte 0xfc.; name"
+    ):
+        run_csv(tmp_path, ["Zürich", "b"])
+    assert run_csv(tmp_path, ["Zürich", "b"], encoding="latin-1") == ["Zürich", "b"]
+
+
 def test_a_column_that_widens_in_a_later_part(tmp_path, monkeypatch):
     monkeypatch.setattr("components.multi_env_example_gen.csv_files.RANGE", 1000)
     rows = [{"id": i, "late": i % 2, "x": float(i)} for i in range(300)]
@@ -324,3 +395,25 @@ def test_a_column_that_widens_in_a_later_part(tmp_path, monkeypatch):
     found = run(tmp_path, "csv", path)
     assert found[290]["x"] == 290.5
     assert [row["x"] for row in found[:290]] == [row["x"] for row in rows[:290]]
+
+
+def test_tfrecord_types_are_those_of_all_records(tmp_path, monkeypatch):
+    name = "components.multi_env_example_gen.tfrecord_files._BATCH_ROWS"
+    monkeypatch.setattr(name, 4)
+    path = tmp_path / "data.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for i in range(12):
+            example = tf.train.Example()
+            feature = example.features.feature
+            feature["id"].int64_list.value.append(i)
+            feature["late"].int64_list.value.append(i % 2)
+            if i < 8:
+                feature["sparse"].SetInParent()
+                feature["x"].int64_list.value.append(i)
+            else:
+                feature["sparse"].bytes_list.value.append(b"a")
+                feature["x"].float_list.value.append(i + 0.5)
+            writer.write(example.SerializeToString())
+    found = run(tmp_path, "tfrecord", path, OPEN)
+    assert [row.get("sparse") for row in found] == [None] * 8 + ["a"] * 4
+    assert [row["x"] for row in found] == [*range(8), 8.5, 9.5, 10.5, 11.5]
