@@ -16,7 +16,7 @@ from typing import Any
 from pipeline import local_runner, run_log, sources_check
 from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT
-from pipeline.tables import brief
+from pipeline.tables import SENTENCE, brief
 
 
 def run(
@@ -105,7 +105,8 @@ def summarize(
     if error and failed:
         more = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
         held_out = brief(failed[0]["environment"])
-        error["sentence"] = f"{held_out} held out: {error['sentence']}{more}"
+        said = brief(error["sentence"], SENTENCE)
+        error = {**error, "sentence": f"{held_out} held out: {said}{more}"}
     verdicts = [fold["verdict"] for fold in folds]
     return {
         "run_id": run_id,
@@ -186,11 +187,8 @@ def _tell(
         for check in fold["checks"]:
             if check["verdict"] != "PASS":
                 say(f"  {held_out} held out, {check['name']}: {check['verdict']}")
-                say(
-                    textwrap.indent(
-                        textwrap.fill(brief(check["reason"], 500), 92), " " * 4
-                    )
-                )
+                reason = textwrap.fill(brief(check["reason"], SENTENCE), 92)
+                say(textwrap.indent(reason, " " * 4))
     if result["verdict"]:
         say(f"verdict  {result['verdict']}   ({seconds:.0f} s)")
     say("pushed   nothing: what is released is a run that names what it holds out")

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline import run_log
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
+from pipeline.tables import SENTENCE, brief
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def launch(
             say(traceback.format_exc())
         progress.errors[part] = explain(failure, progress.stages, folder)
         if part:
-            say(f"  {progress.errors[part]['sentence']}")
+            say(f"  {brief(progress.errors[part]['sentence'], SENTENCE)}")
 
     try:
         with run_log.stage("start", progress.stages, say) as _:

@@ -286,7 +286,7 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
     made = f" = {label.from_column} > {label.above:g}" if label.from_column else ""
     if config.data.each:
         names = config.data.training or findings.environments
-        yield f"  held out    {_in_turn(names)}; nothing is released"
+        yield f"  diagnosis   {_in_turn(names)}; nothing is released"
     yield f"  label       {label.name}{made}"
     named = config.data.features.named
     kinds = [f"{len(columns)} {kind}" for kind, columns in named.items() if columns]
@@ -300,10 +300,11 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
 
 def _in_turn(names: Sequence[str] | None) -> str:
     if names is None:
-        return "each environment in turn"
+        return "each environment is held out in turn"
     shown = ", ".join(brief(name) for name in names[:_NAMES_SHOWN])
     more = len(names) - _NAMES_SHOWN
-    return f"each of {shown}{f' and {more:,} more' if more > 0 else ''} in turn"
+    rest = f" and {more:,} more" if more > 0 else ""
+    return f"each of {shown}{rest} is held out in turn"
 
 
 def _by_column(config: PipelineConfig, findings: Findings) -> str:

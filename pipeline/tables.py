@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+SENTENCE = 500  # characters of one on the terminal that may hold names from the data
+
 
 def markdown(lines: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells, the first of them titles, as a Markdown table, columns aligned."""

@@ -70,6 +70,10 @@ def encode_records(records):
     return b"".join(struct.pack("<QI", len(r), 0) + r + bytes(4) for r in records)
 
 
+# Of that config, so that each environment is held out in its turn.
+EACH = ["data.environments.LGA.held_out=false", "data.held_out=each"]
+
+
 class Project:
     """A folder with `config.yaml` and data."""
 
@@ -113,6 +117,13 @@ class Project:
         """Replaces whole top-level sections by plain values."""
         data = yaml.safe_load(self.config.read_text())
         self.config.write_text(yaml.safe_dump({**data, **sections}))
+
+    def by_column(self, **changes):
+        """One source, of which `origin` tells the environment; each is held out."""
+        form = {"parquet": "data/ewr.parquet", "environment_column": "origin"}
+        data = yaml.safe_load(self.config.read_text())["data"]
+        environments = {**form, "held_out": "each", **changes}
+        self.update(data={**data, "environments": environments})
 
 
 @pytest.fixture
