@@ -12,6 +12,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
 
 from pipeline import tfx_local
 from pipeline.config_io import load_config
@@ -119,8 +121,12 @@ def test_nothing_is_released_nor_a_baseline_of_later_runs(each):
     config = load_config(str(project.config), sets=sets)
     nodes = tfx_local.prepare(create_pipeline(config, Local(config)), "later")
     (resolver,) = [node for node in nodes if node.name == "LatestBlessedModel"]
-    _, outputs = resolver.launch()
-    assert not any(outputs.values())
+    resolver.launch()
+    with metadata.Metadata(Local(config).metadata_connection()) as handle:
+        store = handle.store
+        resolved = max(store.get_executions(), key=lambda execution: execution.id)
+        assert resolved.last_known_state == metadata_store_pb2.Execution.COMPLETE
+        assert not store.get_events_by_execution_ids([resolved.id])
 
 
 def test_a_rerun_reuses_everything(each):
