@@ -222,25 +222,47 @@ def _validate(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _prepare(config: Any) -> None:
+def _prepare(config: Any) -> Any:
     """Checks the sources before anything runs, and makes the user's code importable."""
     from pipeline import sources_check
 
-    sources_check.check(config)
+    findings = sources_check.check(config)
     if config.train.model.build:
         sys.path.append(config.folder)  # the user's model lies beside the config
+    return findings
 
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
-    _prepare(config)
-    from pipeline import local_runner, runs
+    findings = _prepare(config)
+    from pipeline import runs
 
-    result = local_runner.run(config, debug=options.debug)
+    if config.data.each:
+        from pipeline import folds
+
+        result = folds.run(config, findings.environments, debug=options.debug)
+    else:
+        from pipeline import local_runner
+
+        result = local_runner.run(config, debug=options.debug)
     sentence = runs.error_of(result.summary_path)
     if sentence:
         print(f"tfx-irm: {sentence}", file=sys.stderr)
     return result.exit_code
+
+
+def _not_each(config: Any, command: str) -> None:
+    """Refuses what looks at one set of training environments."""
+    if config.data.each:
+        key = ".".join(("data", *config.data.each_key))
+        mend = f"--set {key}=NAME"
+        if config.data.environment_column is None:
+            mend = f"--set {key}= --set data.environments.NAME.held_out=true"
+        raise ConfigError(
+            f"{config.place('data', *config.data.each_key)} is each, and tfx-irm"
+            f" {command} trains on the same environments throughout; name the one to"
+            f" hold out: {mend}"
+        )
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -248,6 +270,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     methods = None if options.methods is None else options.methods.split(",")
     found = compare.candidates(options.config, methods, options.seeds, options.sets)
+    _not_each(found[0].config, "compare")
     for candidate in {c.method: c for c in found}.values():
         _prepare(candidate.config)
     _, status = compare.compare(found, debug=options.debug)
@@ -260,6 +283,7 @@ def _tune(options: argparse.Namespace) -> int:
         if value is not None:
             options.sets.append(f"tune.{key}={value}")
     config = _load(options)
+    _not_each(config, "tune")
     _prepare(config)
     from pipeline import tune
 

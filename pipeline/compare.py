@@ -9,11 +9,10 @@ import datetime
 import json
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline import run_log, tables
+from pipeline import local_runner, run_log, tables
 from pipeline.config import ENVIRONMENT, PipelineConfig
 from pipeline.config_io import load_config
 from pipeline.errors import ConfigError
@@ -135,45 +134,30 @@ def _execute(
     found: Sequence[Candidate], folder: str, say: Callable[..., None], debug: bool
 ) -> list[dict[str, Any]]:
     """Launches every node; a candidate that fails leaves the others alone."""
-    stages: list[run_log.Stage] = []
-    outputs: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    with run_log.stage("start", stages, say) as _:
-        from pipeline import local_runner, tfx_local
+
+    def graph() -> Any:
         from pipeline.pipeline import create_comparison
         from pipeline.runtime import Local
 
-        config = found[0].config
-        graph = create_comparison({c.label: c.config for c in found}, Local(config))
-        nodes = tfx_local.prepare(graph, os.path.basename(folder))
-    for node in nodes:
-        _, _, label = node.name.partition(".")
-        if label in errors:
-            continue
-        try:
-            with run_log.stage(node.name, stages, say) as note:
-                note.cached, outputs[node.name] = node.launch()
-        except Exception as failure:
-            traceback.print_exc()
-            if debug:
-                say(traceback.format_exc())
-            error = local_runner.explain(failure, stages, folder)
-            if not label or error["exit"] == 2:
-                raise ConfigError(error["sentence"]) from failure
-            errors[label] = error["sentence"]
-            say(f"  {error['sentence']}")
-    return [_run(c, outputs, errors.get(c.label)) for c in found]
+        configs = {candidate.label: candidate.config for candidate in found}
+        return create_comparison(configs, Local(found[0].config))
+
+    progress = local_runner.launch(graph, folder, say, debug=debug)
+    error = progress.error([candidate.label for candidate in found])
+    if error and ("" in progress.errors or error["exit"] == 2):
+        local_runner.raise_error(error)
+    return [_run(candidate, progress) for candidate in found]
 
 
-def _run(
-    candidate: Candidate, outputs: Mapping[str, Any], error: str | None
-) -> dict[str, Any]:
+def _run(candidate: Candidate, progress: local_runner.Progress) -> dict[str, Any]:
     from components.evaluator import results
     from pipeline import comparison
 
+    error = progress.errors.get(candidate.label)
     environments = {}
     if error is None:
-        (evaluation,) = outputs[f"Evaluator.{candidate.label}"]["evaluation"]
+        node = f"Evaluator.{candidate.label}"
+        (evaluation,) = progress.outputs[node]["evaluation"]
         environments = comparison.environments_of(
             results.load_results(evaluation.uri),
             ENVIRONMENT,
@@ -182,7 +166,7 @@ def _run(
     return {
         "method": candidate.method,
         "seed": candidate.seed,
-        "error": error,
+        "error": error and error["sentence"],
         "figures": comparison.figures_of(environments),
         "environments": environments,
     }

@@ -4,14 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from components.invariance_validator import svg
-from pipeline import comparison, tables
+from pipeline import comparison, pages, tables
 
-_TEMPLATE = "comparison.html.j2"
 _PLOTTED = (
     "auc_worst",
     "auc_gap",
@@ -39,18 +37,12 @@ def page(document: Mapping[str, Any]) -> str:
     Args:
       document: what `comparison.json` holds.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline", ""),
-        autoescape=True,
-        trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda v: svg.printable(v) if type(v) is str else v,
-    )
     rows, runs = document["methods"], document["runs"]
     columns = comparison.columns_of(rows)
     best = {column.key: comparison.best_of(rows, column) for column in columns}
     held_out = document["held_out"]
-    return environment.get_template(_TEMPLATE).render(
+    return pages.render(
+        "comparison.html.j2",
         name=document["name"],
         facts=f"{document['date']}, {document['seconds']:.0f} s",
         columns=columns,

@@ -32,6 +32,7 @@ from pipeline.data_config import Data
 from pipeline.train_config import Train
 from pipeline.tune_config import Tune
 
+MOST_FOLDS = 1000
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?$"
 
 
@@ -113,6 +114,8 @@ class PipelineConfig(Section):
         training = self.data.training
         if training is None:
             return self
+        if self.data.each and (wrong := self.fold_problem(len(training))):
+            raise problem(["data", "environments"], wrong)
         if len(training) < 2 and self.train.compares:
             raise problem(
                 ["data", "environments"],
@@ -127,11 +130,32 @@ class PipelineConfig(Section):
                 f"is {short(importance.target)}, which is no training environment"
                 f"{nearest(importance.target, targets)}",
             )
-        if self.train.batch_size < len(training):
+        trained = len(training) - self.data.each
+        if self.train.batch_size < trained:
             raise problem(
                 ["train", "batch_size"],
-                f"is {self.train.batch_size}, but each of the {len(training)} training"
+                f"is {self.train.batch_size}, but each of the {trained} training"
                 " environments needs a row of every batch; raise it",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_every_fold(self) -> "PipelineConfig":
+        if not self.data.each:
+            return self
+        importance = self.train.importance
+        if importance is not None and importance.target != "pooled":
+            raise problem(
+                ["train", "importance", "target"],
+                f"is {short(importance.target)}, which is held out in its turn; write"
+                " pooled",
+            )
+        if not self.checks.model_copy(update={"baseline": {}}).as_json():
+            raise problem(
+                ["checks"],
+                "has baseline alone, and where each environment is held out in turn"
+                " no model is compared with a released one; add a check such as"
+                " worst: {auc: {min: 0.65}}",
             )
         return self
 
@@ -158,6 +182,39 @@ class PipelineConfig(Section):
                         " slice would hold one class; take it out",
                     )
         return self
+
+    def fold_problem(self, environments: int) -> str | None:
+        """Why so many environments cannot each be held out in turn; None: they can."""
+        least = 3 if self.train.compares else 2
+        if environments < least:
+            mend = ", or train with erm" if environments == 2 else ""
+            return (
+                f"has {environments} environment{'s' * (environments != 1)}, and"
+                f" {self.method_label} needs at least {least} where each is held out in"
+                f" turn; add one{mend}"
+            )
+        if environments > MOST_FOLDS:
+            return (
+                f"has {environments:,} environments, and each that is held out in turn"
+                f" is a training of its own; group them into at most {MOST_FOLDS:,}"
+            )
+        return None
+
+    def fold(self, name: str) -> "PipelineConfig":
+        """The same with one environment held out, in place of each in turn.
+
+        Nothing that it trains is compared with a released model, so the checks of
+        `baseline` are left out.
+        """
+        allowed = self.verdict.allow_insufficient
+        kept = tuple(check for check in allowed if not check.startswith("baseline."))
+        return self.model_copy(
+            update={
+                "data": self.data.fold(name),
+                "checks": self.checks.model_copy(update={"baseline": {}}),
+                "verdict": self.verdict.model_copy(update={"allow_insufficient": kept}),
+            }
+        )
 
     @property
     def file(self) -> str:

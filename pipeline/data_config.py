@@ -23,6 +23,7 @@ from pipeline.config_types import (
     short,
 )
 from pipeline.sources_config import (
+    EACH,
     ColumnEnvironments,
     Environment,
     Values,
@@ -95,6 +96,15 @@ def _named_or_column(value: Any) -> Any:
                     " ...} for each, or add `environment_column`, the column that"
                     " tells it"
                 )
+    return value
+
+
+def _each(value: Any) -> Any:
+    if value not in (None, EACH):
+        raise ValueError(
+            f"is {short(value)}; the one value here is each, for every environment in"
+            " turn; to hold one out write `held_out: true` beside its files"
+        )
     return value
 
 
@@ -186,6 +196,10 @@ class Data(Section):
         Discriminator(_form_of_environments),
         BeforeValidator(_named_or_column),
     ] = Field(examples=["{EWR: {parquet: data/EWR.parquet}}"])
+    every_one: Annotated[
+        Literal["each"] | None,
+        BeforeValidator(_each, json_schema_input_type=Literal["each"] | None),
+    ] = Field(default=None, alias="held_out")
     split: Split = Split()
     features: Features = Features()
     schema_path: LocalPath | None = Field(default=None, alias="schema")
@@ -213,10 +227,34 @@ class Data(Section):
 
     @property
     def held_out(self) -> tuple[str, ...]:
-        """Names of the held-out environments."""
+        """Names of the held-out environments; none where each is, in turn."""
         if isinstance(self.environments, dict):
             return tuple(n for n, e in self.environments.items() if e.held_out)
-        return self.environments.held_out
+        held_out = self.environments.held_out
+        return () if isinstance(held_out, str) else held_out
+
+    @property
+    def each(self) -> bool:
+        """Whether every environment is held out in turn: a diagnosis, not a release."""
+        form = self.environments
+        if isinstance(form, dict):
+            return self.every_one == EACH
+        return form.held_out == EACH
+
+    @property
+    def each_key(self) -> tuple[str, ...]:
+        """Where `held_out: each` stands."""
+        named = isinstance(self.environments, dict)
+        return ("held_out",) if named else ("environments", "held_out")
+
+    def fold(self, name: str) -> "Data":
+        """The same with one environment held out, in place of each in turn."""
+        form: Any = self.environments
+        if isinstance(form, dict):
+            form = {**form, name: form[name].model_copy(update={"held_out": True})}
+        else:
+            form = form.model_copy(update={"held_out": (name,)})
+        return self.model_copy(update={"environments": form, "every_one": None})
 
     @property
     def training(self) -> tuple[str, ...] | None:
@@ -247,6 +285,24 @@ class Data(Section):
             for name, environment in form.items()
             for entry in environment.entries
         ]
+
+    @model_validator(mode="after")
+    def _each_says_it_all(self) -> "Data":
+        if self.every_one is None:
+            return self
+        if not isinstance(self.environments, dict):
+            raise problem(
+                ["held_out"],
+                "stands beside environment_column; write `held_out: each` in"
+                " data.environments, where that stands",
+            )
+        for name in self.held_out:
+            raise problem(
+                ["environments", name, "held_out"],
+                "is true, but data.held_out is each, which holds out every"
+                " environment in turn; remove one of the two",
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_leak(self) -> "Data":

@@ -9,12 +9,13 @@ import datetime
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline import run_log
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
+from pipeline.tables import SENTENCE, brief
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,51 +47,140 @@ def run(config: PipelineConfig, *, debug: bool = False) -> RunResult:
     os.makedirs(folder)
     with run_log.captured(os.path.join(folder, "log.txt")) as say:
         say(f"{config.name}: {config.method_label}, run {run_id}")
-        stages: list[run_log.Stage] = []
-        outputs: dict[str, Any] = {}
-        error = None
         try:
-            _execute(config, run_id, stages, outputs, say)
+            progress = launch(lambda: _graph(config), folder, say, debug=debug)
         except KeyboardInterrupt:
             say("\ninterrupted; the same command goes on after the last finished stage")
             raise
-        except Exception as failure:
-            traceback.print_exc()
-            error = explain(failure, stages, folder)
-            if debug:
-                say(traceback.format_exc())
         from pipeline import summary
 
         result = summary.build(
             config=config,
             run_id=run_id,
-            stages=stages,
-            outputs=outputs,
-            error=error,
+            stages=progress.stages,
+            outputs=progress.outputs,
+            error=progress.error([]),
         )
-        path = summary.write(result, folder, outputs)
-        summary.tell(result, folder, outputs, say, time.time() - started)
+        path = summary.write(result, folder, progress.outputs)
+        summary.tell(result, folder, progress.outputs, say, time.time() - started)
     return RunResult(summary.exit_code(result), path)
 
 
-def _execute(
-    config: PipelineConfig,
-    run_id: str,
-    stages: list[run_log.Stage],
-    outputs: dict[str, Any],
-    say: Callable[..., None],
-) -> None:
-    """Launches every node in order; fills `stages` and `outputs` as it goes."""
-    with run_log.stage("start", stages, say) as _:
-        from pipeline import tfx_local
-        from pipeline.pipeline import create_pipeline
-        from pipeline.runtime import Local
+def _graph(config: PipelineConfig) -> Any:
+    from pipeline.pipeline import create_pipeline
+    from pipeline.runtime import Local
 
-        graph = create_pipeline(config, Local(config))
-        nodes = tfx_local.prepare(graph, run_id)
-    for node in nodes:
-        with run_log.stage(node.name, stages, say) as note:
-            note.cached, outputs[node.name] = node.launch()
+    return create_pipeline(config, Local(config))
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far the nodes of a graph came.
+
+    Attributes:
+      stages: what was launched, in order.
+      outputs: node -> output key -> artifacts.
+      errors: part -> exit and sentence of its failure; the part "" is what all others
+        are built on, and after its failure nothing more was launched.
+    """
+
+    stages: list[run_log.Stage] = dataclasses.field(default_factory=list)
+    outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    errors: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def error(self, parts: Sequence[str]) -> dict[str, Any] | None:
+        """What the whole ended in: exit and sentence, or None where no part failed.
+
+        The exit is 2 only where what all parts need, or every part, failed with 2.
+        """
+        if "" in self.errors:
+            return self.errors[""]
+        failed = [self.errors[part] for part in parts if part in self.errors]
+        if not failed:
+            return None
+        everywhere = len(failed) == len(parts)
+        wrong = everywhere and all(error["exit"] == 2 for error in failed)
+        return {"exit": 2 if wrong else 1, "sentence": failed[0]["sentence"]}
+
+
+def launch(
+    make_graph: Callable[[], Any],
+    folder: str,
+    say: Callable[..., None],
+    *,
+    parts: Mapping[str, str] | None = None,
+    debug: bool = False,
+) -> Progress:
+    """Launches every node of a graph, part by part.
+
+    The part of a node is what its name has after the first dot. A part that fails
+    leaves the others alone.
+
+    Args:
+      make_graph: makes the `tfx.dsl.Pipeline`.
+      folder: that the log lies in; its name is the run's id.
+      say: of `run_log.captured`.
+      parts: part -> what the terminal calls it; default: nodes by their names.
+      debug: tracebacks on the terminal too.
+    """
+    progress = Progress()
+
+    def failed(failure: Exception, part: str) -> None:
+        traceback.print_exc()
+        if debug:
+            say(traceback.format_exc())
+        progress.errors[part] = explain(failure, progress.stages, folder)
+        if part:
+            say(f"  {brief(progress.errors[part]['sentence'], SENTENCE)}")
+
+    try:
+        with run_log.stage("start", progress.stages, say) as _:
+            from pipeline import tfx_local
+
+            nodes = tfx_local.prepare(make_graph(), os.path.basename(folder))
+    except Exception as failure:
+        failed(failure, "")
+        return progress
+    shown = {node.name: _shown(node.name, parts or {}) for node in nodes}
+    width = max(24, *map(len, shown.values()))
+    for node in _by_part(nodes):
+        part = _part(node)
+        if not progress.errors.keys().isdisjoint(("", part)):
+            continue
+        try:
+            with run_log.stage(
+                node.name, progress.stages, say, shown[node.name], width
+            ) as note:
+                note.cached, progress.outputs[node.name] = node.launch()
+        except Exception as failure:
+            failed(failure, part)
+    return progress
+
+
+def _part(node: Any) -> str:
+    return node.name.partition(".")[2]
+
+
+def _by_part(nodes: Sequence[Any]) -> list[Any]:
+    """What all need first, then one part after the other; each in its own order."""
+    parts = list(dict.fromkeys(["", *map(_part, nodes)]))
+    return sorted(nodes, key=lambda node: parts.index(_part(node)))
+
+
+def _shown(name: str, parts: Mapping[str, str]) -> str:
+    kind, _, part = name.partition(".")
+    return f"{kind}, {parts[part]}" if part in parts else name
+
+
+def raise_error(error: Mapping[str, Any] | None) -> None:
+    """Raises what a command ended in that leaves nothing behind.
+
+    Raises:
+      ConfigError: the config or the data is wrong.
+      RuntimeError: anything else.
+    """
+    if error is not None:
+        raise (ConfigError if error["exit"] == 2 else RuntimeError)(error["sentence"])
 
 
 def explain(

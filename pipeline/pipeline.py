@@ -5,7 +5,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx import v1 as tfx
@@ -25,6 +25,8 @@ from pipeline.config import ENVIRONMENT, Evaluate, PipelineConfig
 from pipeline.eval_config import eval_config, slices
 
 _PACKAGES = ("tfx-irm", "tfx", "tensorflow", "tensorflow-model-analysis", "keras")
+_FOLDS = ".each"  # ends the pipeline's name; no config's name has a dot
+_LONGEST_NAME = 63  # TFX's
 
 
 def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
@@ -37,40 +39,17 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     Raises:
       DataError: environments told by a column cannot be read from the data.
     """
-    prepared = _prepare(config)
     settings = custom_config(config)
-    examples = prepared.examples
+    prepared = _prepare(config, settings)
     trainer = _trainer(config, prepared, settings)
     baseline = _latest_blessed_model()
-    evaluator = _evaluator(config, examples, trainer, baseline)
-    validator = InvarianceValidator(
-        evaluation=evaluator.outputs["evaluation"],
-        examples=examples.outputs["examples"],
-        model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
-        model_run=trainer.outputs["model_run"],
-        checks=config.checks.as_json(),
-        verdict=config.verdict.as_json(),
-        context=_context(config, settings),
-    )
+    evaluator = _evaluator(config, prepared.examples, trainer, baseline)
+    validator = _validator(config, prepared, trainer, evaluator, baseline, settings)
     pusher = Pusher(
         trainer.outputs["model"], validator.outputs["blessing"], config.push.path
     )
-    return tfx.dsl.Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=runtime.pipeline_root,
-        metadata_connection_config=runtime.metadata_connection(),
-        components=[
-            *prepared.components,
-            trainer,
-            baseline,
-            evaluator,
-            validator,
-            pusher,
-        ],
-        enable_cache=True,
-        beam_pipeline_args=runtime.beam_args(),
-    )
+    nodes = [trainer, baseline, evaluator, validator, pusher]
+    return _graph(config.name, [*prepared.components, *nodes], runtime)
 
 
 def create_comparison(
@@ -90,7 +69,7 @@ def create_comparison(
       DataError: environments told by a column cannot be read from the data.
     """
     config = next(iter(candidates.values()))
-    prepared = _prepare(config)
+    prepared = _prepare(config, custom_config(config))
     nodes: list[base_node.BaseNode] = []
     for label, candidate in candidates.items():
         settings = custom_config(candidate)
@@ -99,14 +78,36 @@ def create_comparison(
         plain = candidate.model_copy(update={"evaluate": Evaluate()})
         evaluator = _evaluator(plain, prepared.examples, trainer, None)
         nodes += [trainer, evaluator.with_id(f"Evaluator.{label}")]
-    return tfx.dsl.Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=runtime.pipeline_root,
-        metadata_connection_config=runtime.metadata_connection(),
-        components=[*prepared.components, *nodes],
-        enable_cache=True,
-        beam_pipeline_args=runtime.beam_args(),
-    )
+    return _graph(config.name, [*prepared.components, *nodes], runtime)
+
+
+def create_folds(
+    config: PipelineConfig, environments: Sequence[str], runtime: Any
+) -> tfx.dsl.Pipeline:
+    """The graph that holds out each environment in turn, trained on the others.
+
+    The sources are listed once. There is no baseline and nothing to push, and it is a
+    pipeline of its own: a model that it finds invariant is never the baseline of a run.
+
+    Args:
+      config: with `held_out: each`.
+      environments: all names. The nodes of the fold that holds out the first are
+        `MultiEnvExampleGen.1` and so on.
+      runtime: says where.
+    """
+    manifest = SourceManifest(config.data.sources)
+    nodes: list[base_node.BaseNode] = [manifest]
+    for i, name in enumerate(environments, 1):
+        fold = config.fold(name)
+        settings = custom_config(fold, [e for e in environments if e != name])
+        prepared = _prepare(fold, settings, manifest)
+        trainer = _trainer(fold, prepared, settings)
+        evaluator = _evaluator(fold, prepared.examples, trainer, None)
+        validator = _validator(fold, prepared, trainer, evaluator, None, settings)
+        for node in [*prepared.components[1:], trainer, evaluator, validator]:
+            nodes.append(node.with_id(f"{node.id}.{i}"))
+    most = _LONGEST_NAME - len(_FOLDS)
+    return _graph(f"{config.name[:most]}{_FOLDS}", nodes, runtime)
 
 
 def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
@@ -122,7 +123,8 @@ def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     Raises:
       DataError: environments told by a column cannot be read from the data.
     """
-    prepared = _prepare(config)
+    settings = custom_config(config)
+    prepared = _prepare(config, settings)
     tune = {
         "trials": config.tune.trials,
         "rule": config.tune.select,
@@ -135,13 +137,19 @@ def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         transform_graph=prepared.transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=["train"]),
         eval_args=tfx.proto.EvalArgs(splits=["eval"]),
-        custom_config={**custom_config(config), "tune": tune},
+        custom_config={**settings, "tune": tune},
     )
+    return _graph(config.name, [*prepared.components, tuner], runtime)
+
+
+def _graph(
+    name: str, components: list[base_node.BaseNode], runtime: Any
+) -> tfx.dsl.Pipeline:
     return tfx.dsl.Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=name,
         pipeline_root=runtime.pipeline_root,
         metadata_connection_config=runtime.metadata_connection(),
-        components=[*prepared.components, tuner],
+        components=components,
         enable_cache=True,
         beam_pipeline_args=runtime.beam_args(),
     )
@@ -149,7 +157,7 @@ def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """What every training starts from."""
+    """What every training starts from; the manifest is the first component."""
 
     components: list[base_node.BaseNode]
     examples: Any
@@ -157,22 +165,40 @@ class _Prepared:
     transform: Any
 
 
-def _prepare(config: PipelineConfig) -> _Prepared:
-    """From the sources to the transform graph."""
-    manifest = SourceManifest(config.data.sources)
+def _prepare(
+    config: PipelineConfig,
+    settings: dict[str, Any],
+    manifest: base_node.BaseNode | None = None,
+) -> _Prepared:
+    """From the sources, or a manifest of them, to the transform graph."""
+    if config.data.each:
+        raise ValueError("each environment is held out in turn: that is create_folds")
+    manifest = manifest or SourceManifest(config.data.sources)
     examples = _examples(config, manifest)
     statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
     schema = _schema(config, statistics)
     anomalies = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
-    transform = _transform(examples, schema, custom_config(config))
+    transform = _transform(examples, schema, settings)
     components = [manifest, examples, statistics, schema, anomalies, transform]
     return _Prepared(components, examples, schema, transform)
 
 
-def custom_config(config: PipelineConfig) -> dict[str, Any]:
-    """What Transform and Trainer are told: plain JSON."""
+def custom_config(
+    config: PipelineConfig, training: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """What Transform and Trainer are told: plain JSON.
+
+    Args:
+      config: validated.
+      training: names of the training environments; None to find them out.
+
+    Raises:
+      DataError: environments told by a column cannot be read from the data.
+    """
+    if training is None:
+        training = training_environments(config)
     data, train = config.data, config.train
     never = [data.label.column, data.telltale, data.split.column]
     features = data.features.model_dump(mode="json")
@@ -183,7 +209,7 @@ def custom_config(config: PipelineConfig) -> dict[str, Any]:
         "label": data.label.name,
         "weight": data.weight,
         "environment": ENVIRONMENT,
-        "environments": training_environments(config),
+        "environments": list(training),
         "features": features,
         "exclude": [*data.exclude, *(name for name in never if name)],
         "methods": train.terms,
@@ -257,7 +283,7 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
         on_bad_row=data.on_bad_row,
         slices=tuple(tuple(s) for s in slices(config) if s),
         naming=data.naming,
-        held_out=tuple(data.held_out) if data.naming else (),
+        held_out=tuple(data.held_out),
     )
     return MultiEnvExampleGen(manifest.outputs["manifest"], spec)
 
@@ -334,6 +360,26 @@ def _evaluator(
             "task": config.task,
             "weight": data.weight,
         },
+    )
+
+
+def _validator(
+    config: PipelineConfig,
+    prepared: _Prepared,
+    trainer: base_node.BaseNode,
+    evaluator: base_node.BaseNode,
+    baseline: base_node.BaseNode | None,
+    settings: dict[str, Any],
+) -> Any:
+    return InvarianceValidator(
+        evaluation=evaluator.outputs["evaluation"],
+        examples=prepared.examples.outputs["examples"],
+        model=trainer.outputs["model"],
+        baseline_model=None if baseline is None else baseline.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        checks=config.checks.as_json(),
+        verdict=config.verdict.as_json(),
+        context=_context(config, settings),
     )
 
 

@@ -79,12 +79,27 @@ class Note:
 
 
 @contextlib.contextmanager
-def stage(name: str, stages: list[Stage], say: Callable[..., None]) -> Iterator[Note]:
-    """Times a stage and prints its line; a failed stage is listed as well."""
+def stage(
+    name: str,
+    stages: list[Stage],
+    say: Callable[..., None],
+    shown: str | None = None,
+    width: int = 24,
+) -> Iterator[Note]:
+    """Times a stage and prints its line; a failed stage is listed as well.
+
+    Args:
+      name: of the node.
+      stages: to which it is added.
+      say: of `captured`.
+      shown: what the terminal calls it; default: the name.
+      width: of that, in characters.
+    """
+    shown = f"  {shown or name:<{width}}"
     note, began = Note(), time.monotonic()
     live = getattr(say, "is_terminal", False)
     if live:
-        say(f"  {name:<24}", end="")
+        say(shown, end="")
     outcome = "failed"
     try:
         yield note
@@ -93,4 +108,4 @@ def stage(name: str, stages: list[Stage], say: Callable[..., None]) -> Iterator[
         seconds = time.monotonic() - began
         stages.append(Stage(name, round(seconds, 3), note.cached))
         line = f"{seconds:8.1f} s  {outcome}".rstrip()
-        say(line if live else f"  {name:<24}{line}")
+        say(line if live else f"{shown}{line}")

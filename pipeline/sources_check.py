@@ -11,7 +11,7 @@ import glob
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from components import files
@@ -19,11 +19,13 @@ from components.invariance_validator.checks import check_satisfiable
 from components.source_manifest import listing
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
+from pipeline.tables import brief
 
 # Files a source whose columns are read; ingestion reads those of all.
 _FILES_READ = 20
 # Above this, the values of an environment column are left to ingestion.
 _BYTES_READ = 200 << 20
+_NAMES_SHOWN = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +77,11 @@ def check(config: PipelineConfig) -> Findings:
 
     columns = source_columns.check(config, sources, _FILES_READ)
     environments = None
-    if config.data.environment_column and sources[0].size <= _BYTES_READ:
+    read = config.data.each or sources[0].size <= _BYTES_READ
+    if config.data.environment_column and read:
         environments = source_columns.environment_names(config, sources[0])
         if environments is not None:
-            _check_environment_names(config, environments)
+            check_environment_names(config, environments)
     return Findings(sources, tuple(columns), environments)
 
 
@@ -92,8 +95,10 @@ def check_checks(
       environments: all names, where only the data tells them.
     """
     training = config.data.training
-    if training is None:  # any two, until the data tells
-        training = tuple(environments or ("?", "??"))
+    if training is None:  # any few, until the data tells
+        training = tuple(environments or ("?", "??", "???")[: 2 + config.data.each])
+    if config.data.each:  # all folds are alike
+        config, training = config.fold(training[0]), training[1:]
     sentences = check_satisfiable(
         config.checks.as_json(),
         [*training, *config.data.held_out],
@@ -224,7 +229,13 @@ def _no_match(config: PipelineConfig, environment: str | None, pattern: str) -> 
     )
 
 
-def _check_environment_names(config: PipelineConfig, names: tuple[str, ...]) -> None:
+def check_environment_names(config: PipelineConfig, names: tuple[str, ...]) -> None:
+    """Checks a config against the environments that a column has rows of.
+
+    Raises:
+      ConfigError: it names one that is not there, too few are left to train on, or a
+        check cannot be met.
+    """
     column = config.data.environment_column
     keys = ("data", "environments", "held_out")
     for name in config.data.held_out:
@@ -241,6 +252,8 @@ def _check_environment_names(config: PipelineConfig, names: tuple[str, ...]) -> 
                 f"{config.place('data', 'environments')} makes {name!r} of column"
                 f" {column!r}, which has no row of it; it has {', '.join(names[:8])}"
             )
+    if config.data.each and (wrong := config.fold_problem(len(names))):
+        raise ConfigError(f"{config.place('data', 'environments')} {wrong}")
     training = [name for name in names if name not in config.data.held_out]
     least = 2 if config.train.compares else 1
     if len(training) < least:
@@ -259,6 +272,7 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
     for source in findings.sources:
         name = source.environment or f"by {config.data.environment_column}"
         part = "held out" if source.held_out else "training"
+        part = "in turn" if config.data.each else part
         if source.environment is None:
             part = _by_column(config, findings)
         yield (
@@ -268,6 +282,9 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
         )
     label = config.data.label
     made = f" = {label.from_column} > {label.above:g}" if label.from_column else ""
+    if config.data.each:
+        names = config.data.training or findings.environments
+        yield f"  diagnosis   {_in_turn(names)}; nothing is released"
     yield f"  label       {label.name}{made}"
     named = config.data.features.named
     kinds = [f"{len(columns)} {kind}" for kind, columns in named.items() if columns]
@@ -275,10 +292,22 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
     yield f"  features    {features}"
     yield f"  method      {config.method_label}, {config.train.steps:,} steps"
     yield f"  checks      {', '.join(_checks(config))}"
-    yield f"  pushed to   {config.push.path}, if every check passes"
+    if not config.data.each:
+        yield f"  pushed to   {config.push.path}, if every check passes"
+
+
+def _in_turn(names: Sequence[str] | None) -> str:
+    if names is None:
+        return "each environment is held out in turn"
+    shown = ", ".join(brief(name) for name in names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    rest = f" and {more:,} more" if more > 0 else ""
+    return f"each of {shown}{rest} is held out in turn"
 
 
 def _by_column(config: PipelineConfig, findings: Findings) -> str:
+    if config.data.each:
+        return "each in turn"
     if findings.environments is None:
         return f"held out: {', '.join(config.data.held_out) or 'none'}"
     held = set(config.data.held_out)
@@ -288,7 +317,10 @@ def _by_column(config: PipelineConfig, findings: Findings) -> str:
 
 
 def _checks(config: PipelineConfig) -> Iterable[str]:
-    for kind, section in config.checks.as_json().items():
+    checks = config.checks.as_json()
+    if config.data.each:
+        checks.pop("baseline", None)  # as in the folds
+    for kind, section in checks.items():
         leaves = {kind: section}
         if kind != "calibration_slope":
             leaves = {f"{kind}.{metric}": leaf for metric, leaf in section.items()}

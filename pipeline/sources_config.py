@@ -3,7 +3,14 @@
 import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from components.multi_env_example_gen.naming import Naming, bin_names
 from components.source_manifest.listing import FORMATS
@@ -19,6 +26,7 @@ from pipeline.config_types import (
     short,
 )
 
+EACH = "each"  # for `held_out`: every environment in turn
 DIALECT = ("columns", "delimiter", "quote", "nulls", "encoding")
 
 Letter = Annotated[str, Field(min_length=1, max_length=1)]
@@ -145,6 +153,10 @@ Values = Annotated[
 ]
 
 
+def _form_of_held_out(value: Any) -> str:
+    return "<each>" if value == EACH else "<names>"
+
+
 class ColumnEnvironments(Source):
     """One source of which a column tells the environment of each row."""
 
@@ -155,7 +167,11 @@ class ColumnEnvironments(Source):
         BeforeValidator(as_tuple, json_schema_input_type=list[float]),
     ] = ()
     by: Literal["year", "quarter", "month", "day"] | None = None
-    held_out: EnvironmentNames = ()
+    held_out: Annotated[
+        Annotated[Literal["each"], Tag("<each>")]
+        | Annotated[EnvironmentNames, Tag("<names>")],
+        Discriminator(_form_of_held_out),
+    ] = ()
 
     @model_validator(mode="after")
     def _one_way(self) -> "ColumnEnvironments":
@@ -172,7 +188,7 @@ class ColumnEnvironments(Source):
                 raise problem(
                     ["values"], f"has {value!r} in two environments; name it once"
                 )
-        if (names := self.names) is not None:
+        if (names := self.names) is not None and self.held_out != EACH:
             for i, name in enumerate(self.held_out):
                 if name not in names:
                     raise problem(

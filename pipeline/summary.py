@@ -1,5 +1,6 @@
 """The summary of a run: `summary.json`, and what the terminal is told at its end."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ def build(
     Returns:
       The fields of `schema/summary.schema.json`.
     """
-    decision = {} if error else _decision(outputs)
+    decision = {} if error else decision_of(outputs)
     return {
         "run_id": run_id,
         "verdict": decision.get("verdict"),
@@ -43,23 +44,33 @@ def build(
         "undefined": decision.get("undefined", []),
         "environments": decision.get("environments") or _environments(outputs),
         "method": config.method_label,
-        "stages": [
-            {"name": s.name, "seconds": s.seconds, "cached": s.cached} for s in stages
-        ],
+        "stages": [dataclasses.asdict(stage) for stage in stages],
         "versions": decision.get("context", {}).get("versions", {}),
     }
 
 
 def write(summary: dict[str, Any], folder: str, outputs: dict[str, Any]) -> str:
     """Writes `summary.json` and copies the report beside it; path of the summary."""
+    if summary["error"] is None:
+        copy_report(outputs, os.path.join(folder, REPORT))
+    return write_json(summary, folder)
+
+
+def write_json(summary: dict[str, Any], folder: str) -> str:
+    """Writes `summary.json` alone; its path."""
     path = os.path.join(folder, SUMMARY)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(summary, file, indent=1, allow_nan=False)
-    report = _artifact(outputs, "InvarianceValidator", "report")
-    if report is not None and summary["error"] is None:
-        source = os.path.join(report.uri, REPORT)
-        shutil.copyfile(source, os.path.join(folder, REPORT))
     return path
+
+
+def copy_report(
+    outputs: dict[str, Any], path: str, node: str = "InvarianceValidator"
+) -> None:
+    """Copies the report that an InvarianceValidator wrote, if it came that far."""
+    report = _artifact(outputs, node, "report")
+    if report is not None:
+        shutil.copyfile(os.path.join(report.uri, REPORT), path)
 
 
 def exit_code(summary: dict[str, Any]) -> int:
@@ -103,8 +114,11 @@ def _artifact(outputs: dict[str, Any], node: str, key: str) -> Any:
     return found[0] if found else None
 
 
-def _decision(outputs: dict[str, Any]) -> dict[str, Any]:
-    report = _artifact(outputs, "InvarianceValidator", "report")
+def decision_of(
+    outputs: dict[str, Any], node: str = "InvarianceValidator"
+) -> dict[str, Any]:
+    """What an InvarianceValidator decided."""
+    report = _artifact(outputs, node, "report")
     with open(os.path.join(report.uri, DECISION_FILE), encoding="utf-8") as file:
         return json.load(file)
 

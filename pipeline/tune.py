@@ -8,13 +8,11 @@ import datetime
 import json
 import os
 import shlex
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline import run_log, tables
+from pipeline import local_runner, run_log, tables
 from pipeline.config import PipelineConfig
-from pipeline.errors import ConfigError
 
 TUNING = "tuning.json"
 
@@ -69,30 +67,16 @@ def _execute(
     config: PipelineConfig, folder: str, say: Callable[..., None], debug: bool
 ) -> dict[str, Any]:
     """Launches every node; what the Tuner wrote."""
-    stages: list[run_log.Stage] = []
-    outputs: dict[str, Any] = {}
-    from pipeline import local_runner
 
-    try:
-        with run_log.stage("start", stages, say) as _:
-            from pipeline import tfx_local
-            from pipeline.pipeline import create_tuning
-            from pipeline.runtime import Local
+    def graph() -> Any:
+        from pipeline.pipeline import create_tuning
+        from pipeline.runtime import Local
 
-            graph = create_tuning(config, Local(config))
-            nodes = tfx_local.prepare(graph, os.path.basename(folder))
-        for node in nodes:
-            with run_log.stage(node.name, stages, say) as note:
-                note.cached, outputs[node.name] = node.launch()
-    except Exception as failure:
-        traceback.print_exc()
-        if debug:
-            say(traceback.format_exc())
-        error = local_runner.explain(failure, stages, folder)
-        if error["exit"] == 2:
-            raise ConfigError(error["sentence"]) from failure
-        raise RuntimeError(error["sentence"]) from failure
-    (artifact,) = outputs["Tuner"]["tuner_results"]
+        return create_tuning(config, Local(config))
+
+    progress = local_runner.launch(graph, folder, say, debug=debug)
+    local_runner.raise_error(progress.error([]))
+    (artifact,) = progress.outputs["Tuner"]["tuner_results"]
     with open(os.path.join(artifact.uri, "trials.json"), encoding="utf-8") as file:
         return tables.finite(json.load(file))
 

@@ -23,10 +23,13 @@ def config_schema() -> dict[str, Any]:
 
 
 def _canonical(part: Any) -> Any:
-    """The same text from every version of pydantic: 1 for 1.0, no empty permission."""
+    """The same text from every version of pydantic: 1 for 1.0, no empty permission.
+
+    Forms that a function tells apart may overlap: the word `each` is a name as well.
+    """
     if isinstance(part, dict):
         return {
-            key: _canonical(value)
+            "anyOf" if key == "oneOf" else key: _canonical(value)
             for key, value in part.items()
             if not (key == "additionalProperties" and value is True)
         }

@@ -82,6 +82,10 @@ def checksum(content):
     return struct.pack("<I", masked % 2**32)
 
 
+# Of that config, so that each environment is held out in its turn.
+EACH = ["data.environments.LGA.held_out=false", "data.held_out=each"]
+
+
 class Project:
     """A folder with `config.yaml` and data."""
 
@@ -125,6 +129,13 @@ class Project:
         """Replaces whole top-level sections by plain values."""
         data = yaml.safe_load(self.config.read_text())
         self.config.write_text(yaml.safe_dump({**data, **sections}))
+
+    def by_column(self, **changes):
+        """One source, of which `origin` tells the environment; each is held out."""
+        form = {"parquet": "data/ewr.parquet", "environment_column": "origin"}
+        data = yaml.safe_load(self.config.read_text())["data"]
+        environments = {**form, "held_out": "each", **changes}
+        self.update(data={**data, "environments": environments})
 
 
 @pytest.fixture
