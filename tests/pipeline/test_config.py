@@ -91,6 +91,20 @@ def test_spans(project, path, spans, wanted):
     assert source["spans"] == wanted
 
 
+def test_the_spans_of_the_docs(project):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    text = text[text.index("## Spans") :].split("```")[1].removeprefix("yaml\n")
+    environments = yaml.safe_load(text)["environments"]
+    project.update(data={"label": "y", "environments": environments})
+    sources = load_config(str(project.config)).data.sources
+    assert {source["environment"]: source["spans"] for source in sources} == {
+        "north": {"skip": 0},
+        "south": {"last": 7, "skip": 0},
+        "east": {"last": 7, "skip": 1},
+        "west": {"from": 3, "to": 9, "skip": 0},
+    }
+
+
 @pytest.mark.parametrize("path", ["data/{SPAN}/*", "{YYYY}-{MM}-{DD}", "{SPAN:2}.csv"])
 @pytest.mark.parametrize("form", ["{{csv: {}}}", "{{csv: [{}, b]}}"])
 def test_braces_without_quotes(project, path, form):
