@@ -82,7 +82,8 @@ def stat(path: str) -> Stat:
         found = os.stat(path)
         return Stat(found.st_size, str(found.st_mtime_ns))
     try:
-        (result,) = _beam().match([path], [1])
+        # A file's own name may hold what a pattern would read as a wildcard.
+        (result,) = _beam().match([glob.escape(path)], [1])
         for one in result.metadata_list:
             return Stat(one.size_in_bytes, str(_beam().checksum(path)))
     except Exception as error:

@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from components.source_manifest import spans
+
 
 class Section(BaseModel):
     """A part of the config: typed, frozen, no unknown keys, no silent conversions."""
@@ -161,12 +163,26 @@ def _absolute(text: str, info: ValidationInfo) -> str:
     return os.path.normpath(path)
 
 
+def escaped(folder: str) -> str:
+    """A folder as a pattern, of which the name may hold wildcards or braces."""
+    return glob.escape(folder).replace("{", "[{]")
+
+
+def _patterns(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise ValueError(
+            f"is {short(value)}; write a path, in quotes where it holds braces:"
+            ' "data/{SPAN}/*"'
+        )
+    return as_tuple(value)
+
+
 def _absolute_pattern(text: str, info: ValidationInfo) -> str:
+    spans.parse(text)  # for its errors, before the folder is put before it
     if "://" in text:
         return _url(text)
     local_path(text)
-    # The folder's own name may hold what a pattern would read as a wildcard.
-    folder = glob.escape(_folder(info))
+    folder = escaped(_folder(info))
     return os.path.normpath(os.path.join(folder, os.path.expanduser(text)))
 
 
@@ -201,6 +217,6 @@ EnvironmentNames = Annotated[
 LocalPath = Annotated[str, AfterValidator(_absolute)]
 Patterns = Annotated[
     tuple[Annotated[str, AfterValidator(_absolute_pattern)], ...],
-    BeforeValidator(as_tuple, json_schema_input_type=str | list[str]),
+    BeforeValidator(_patterns, json_schema_input_type=str | list[str]),
     AfterValidator(_once),
 ]

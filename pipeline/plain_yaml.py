@@ -34,6 +34,7 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9_]{0,300})")
 _FLOAT = re.compile(
     r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)"
 )
+_SPEC = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(:\w*)?\}")  # of a path
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -254,6 +255,10 @@ def _not_yaml(
     shown = lines[line - 1] if line <= len(lines) else ""
     if re.match(r"\s*\t", shown):
         said, mend = "a tab indents it", "indent with spaces"
+    elif spec := _SPEC.search(re.sub("'[^']*'|\"[^\"]*\"", "", shown)):
+        mend = (
+            f"quote the path that holds {spec.group()}, for YAML reads braces as keys"
+        )
     elif "end of stream" in said or "did not find expected" in said:
         mend = "close what was opened above it (a quote, a bracket), or mend the indent"
     else:

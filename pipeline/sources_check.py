@@ -7,7 +7,6 @@ without a row, one class only) is found at ingestion.
 
 import dataclasses
 import difflib
-import glob
 import importlib.util
 import os
 import sys
@@ -16,8 +15,9 @@ from typing import Any
 
 from components import files
 from components.invariance_validator.checks import check_satisfiable
-from components.source_manifest import listing
+from components.source_manifest import listing, matching, spans
 from pipeline.config import PipelineConfig
+from pipeline.config_types import escaped
 from pipeline.errors import ConfigError
 from pipeline.tables import brief
 
@@ -38,6 +38,7 @@ class FoundSource:
       files: path, or URL, -> options of the file; sorted.
       size: bytes in all.
       held_out: whether it is only evaluated.
+      spans: which are taken, in words; empty where the paths have none.
     """
 
     environment: str | None
@@ -45,6 +46,7 @@ class FoundSource:
     files: dict[str, dict[str, Any]]
     size: int
     held_out: bool
+    spans: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +174,11 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
         name = source["environment"]
         keys = ["data", "environments", *([name] if name else [])]
         try:
-            found_files = listing.list_files(source)
-        except listing.NoMatch as error:
+            listed = listing.list_files(source)
+        except matching.NoSpan as error:
+            place = config.place(*keys, "spans")
+            raise ConfigError(f"{place} {error.sentence}") from error
+        except matching.NoMatch as error:
             place = config.place(*keys, source["format"])
             pattern = error.pattern
             if files.is_url(pattern):
@@ -181,7 +186,7 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
             else:
                 sentence = _no_match(config, name, pattern)
             raise ConfigError(f"{place} {sentence}") from error
-        for path in found_files:
+        for path in listed:
             real = path if files.is_url(path) else os.path.realpath(path)
             other = owner.setdefault(real, name)
             if other != name:
@@ -189,14 +194,17 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
                     f"{config.place(*keys)} has the file {path}, which {other} has too;"
                     " an example comes from one environment, so narrow the pattern"
                 )
-        size = sum(files.stat(path).size for path in found_files)
+        size = sum(files.stat(path).size for path in listed)
+        taken = [one.span for one in listed.values() if one.span is not None]
+        last = source.get("spans", {}).get("last")
         found.append(
             FoundSource(
                 environment=name,
                 format=source["format"],
-                files=found_files,
+                files={path: one.options for path, one in listed.items()},
                 size=size,
                 held_out=source["held_out"],
+                spans=spans.tell(taken, last),
             )
         )
     return tuple(found)
@@ -204,7 +212,7 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
 
 def _no_match(config: PipelineConfig, environment: str | None, pattern: str) -> str:
     """`is 'lga*', which matches no file (environment ..., looked in ...); mend`."""
-    prefix = glob.escape(config.folder)
+    prefix = escaped(config.folder)
     inside = pattern.startswith(prefix + os.sep)
     folder = config.folder if inside else os.sep
     rest = pattern[len(prefix) + 1 :] if inside else pattern.lstrip(os.sep)
@@ -278,7 +286,7 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
         yield (
             f"  environment {name:<12} {len(source.files):>4,} {source.format}"
             f" file{' ' if len(source.files) == 1 else 's'} {_size(source.size):>9}"
-            f"  {part}"
+            f"  {part}{f', {source.spans}' if source.spans else ''}"
         )
     label = config.data.label
     made = f" = {label.from_column} > {label.above:g}" if label.from_column else ""

@@ -1,6 +1,7 @@
 """The config's sources: files of a format, alone, or as environments."""
 
 import codecs
+import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -13,10 +14,12 @@ from pydantic import (
 )
 
 from components.multi_env_example_gen.naming import Naming, bin_names
+from components.source_manifest import spans
 from components.source_manifest.listing import FORMATS
 from pipeline.config_types import (
     Column,
     Columns,
+    Count,
     EnvironmentName,
     EnvironmentNames,
     Patterns,
@@ -42,11 +45,46 @@ def _encoding(value: str) -> str:
     return value
 
 
+def _span(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    try:
+        if isinstance(value, str) and len(value) == len("2024-03-01"):
+            return datetime.date.fromisoformat(value).isoformat()
+    except ValueError:
+        pass
+    raise ValueError(
+        f"is {short(value)}; write the number of a span, such as 7, or a day, such as"
+        " 2024-03-01"
+    )
+
+
+Bound = Annotated[spans.Span, BeforeValidator(_span, json_schema_input_type=int | str)]
+
+
+class Spans(Section):
+    """Which spans are read: of those from `from` to `to`, the `last` newest.
+
+    The `skip` newest are left out before. Without any key, the newest alone.
+    """
+
+    last: Count | None = None
+    skip: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    first: Bound | None = Field(default=None, alias="from")
+    to: Bound | None = None
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """As `spans.choose` takes it."""
+        return self.model_dump(by_alias=True, exclude_none=True)
+
+
 class Source(Section):
     """Files of one format; the key named as the format holds the paths.
 
-    The other keys say how a CSV is written: the names of its columns where it has no
-    header, what stands between and around fields, what stands for a missing value.
+    `spans` says which are read where the paths have spans. The other keys say how a CSV
+    is written: the names of its columns where it has no header, what stands between and
+    around fields, what stands for a missing value.
     """
 
     parquet: Patterns = ()
@@ -62,6 +100,7 @@ class Source(Section):
         BeforeValidator(as_tuple, json_schema_input_type=str | list[str]),
     ] = ()
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf8"
+    spans: Spans = Field(default=Spans(), examples=["{last: 7}"])
 
     @model_validator(mode="after")
     def _one_format(self) -> "Source":
@@ -97,16 +136,55 @@ class Source(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _spans_fit(self) -> "Source":
+        if not (name := next((n for n in FORMATS if getattr(self, n)), None)):
+            return self
+        parsed = [spans.parse(pattern) for pattern in getattr(self, name)]
+        by_date = [pattern and pattern.by_date for pattern in parsed]
+        if len(set(by_date)) > 1:
+            other = next(i for i, kind in enumerate(by_date) if kind != by_date[0])
+            raise problem(
+                [name, other],
+                "has not the kind of span that the first path has (a number, a day, or"
+                " none); make them two sources under `sources`",
+            )
+        if by_date[0] is None and "spans" in self.model_fields_set:
+            raise problem(
+                ["spans"],
+                f"chooses among spans, and the path of {name} has none; put {{SPAN}} or"
+                " {YYYY}, {MM} and {DD} into it, or remove the key",
+            )
+        _check_range(self.spans, bool(by_date[0]))
+        return self
+
     @property
     def entry(self) -> dict[str, Any]:
-        """Format, patterns and options as `listing` takes them."""
+        """Format, patterns, options and spans as `listing` takes them."""
         name = next(name for name in FORMATS if getattr(self, name))
         given = [key for key in DIALECT if key in self.model_fields_set]
         options = {key: getattr(self, key) for key in given}
         for key in {"columns", "nulls"} & set(options):
             options[key] = list(options[key])
         patterns = list(getattr(self, name))
-        return {"format": name, "patterns": patterns, "options": options}
+        entry = {"format": name, "patterns": patterns, "options": options}
+        if spans.parse(patterns[0]) is not None:
+            entry["spans"] = self.spans.wanted
+        return entry
+
+
+def _check_range(wanted: Spans, by_date: bool) -> None:
+    for key, bound in (("from", wanted.first), ("to", wanted.to)):
+        if bound is not None and isinstance(bound, str) != by_date:
+            mend = "whole numbers; write one, such as 7"
+            if by_date:
+                mend = "days; write one, such as 2024-03-01"
+            raise problem(
+                ["spans", key], f"is {bound!r}, and the spans of the path are {mend}"
+            )
+    low, high = wanted.first, wanted.to
+    if low is not None and high is not None and high < low:  # type: ignore[operator]
+        raise problem(["spans", "to"], f"is {high}, before `from`: {low}; swap them")
 
 
 def not_only_a_path(value: Any) -> Any:
@@ -116,8 +194,9 @@ def not_only_a_path(value: Any) -> Any:
     if isinstance(value, str | list):
         first = value if isinstance(value, str) else next(iter(value), "")
         near = next((f for f in FORMATS if f in str(first).lower()), FORMATS[0])
+        shown = f'"{first}"' if "{" in str(first) else first
         raise ValueError(
-            f"is {short(value)}; say the format of the files: {{{near}: {first}}}"
+            f"is {short(value)}; say the format of the files: {{{near}: {shown}}}"
         )
     return value
 

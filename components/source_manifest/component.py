@@ -9,7 +9,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components import code
 from components.artifacts import SourceManifest as ManifestArtifact
-from components.source_manifest import executor, listing
+from components.source_manifest import executor, listing, spans
 
 
 class SourceManifestSpec(types.ComponentSpec):
@@ -41,7 +41,8 @@ class SourceManifest(base_component.BaseComponent):
           sources: JSON entries, see `components.source_manifest.listing`.
 
         Raises:
-          ValueError: no source, or one of an unknown format.
+          ValueError: no source, one of an unknown format, or one with `spans` of which
+            a pattern has none.
         """
         if not sources:
             raise ValueError("SourceManifest needs at least one source")
@@ -51,6 +52,12 @@ class SourceManifest(base_component.BaseComponent):
                     f"source of environment {source['environment']!r}: format"
                     f" {source['format']!r} is none of {', '.join(listing.FORMATS)}"
                 )
+            for pattern in source["patterns"] if "spans" in source else ():
+                if spans.parse(pattern) is None:
+                    raise ValueError(
+                        f"source of environment {source['environment']!r}: it has"
+                        f" `spans`, and its pattern {pattern!r} none"
+                    )
         spec = SourceManifestSpec(
             sources=json.dumps(sources, sort_keys=True),
             code=code.of_component(__file__),

@@ -65,3 +65,5 @@ class Executor(base_executor.BaseExecutor):
             file.write(listing.to_json(files))
         manifest.set_string_custom_property("fingerprint", listing.fingerprint(files))
         manifest.set_int_custom_property("files", len(files))
+        if spans := listing.tell_spans(files):
+            manifest.set_string_custom_property("spans", spans)

@@ -6,38 +6,39 @@ A source is one entry of the config's `data.environments`, as plain JSON:
      "format": "parquet",             # parquet | csv | tfrecord | jsonl | avro
      "patterns": ["/data/EWR*.parquet"],
      "options": {},                   # how a CSV is written, see `csv_files`
+     "spans": {"last": 7, "skip": 1}, # where patterns have spans, see `spans.choose`
      "held_out": false}
 
-A pattern that matches folders alone stands for all files in them and in their folders,
-but those whose name begins with `_` or `.`; folders named `key=value` in them (as Hive
-writes them) are columns of the files that they hold.
+`matching` says which files a pattern stands for. Folders named `key=value` (as Hive
+writes them) below one that a pattern matches are columns of the files that they hold.
 """
 
 import dataclasses
 import hashlib
 import json
-import urllib.parse
 from typing import Any
 
 from components import files
 from components.errors import DataError
+from components.source_manifest import matching, spans
+from components.source_manifest.spans import Span
 
 FORMATS = ("parquet", "csv", "tfrecord", "jsonl", "avro")
 PARTITIONS = "partitions"  # key of the options: column -> value, of one file
-_MISSING = "__HIVE_DEFAULT_PARTITION__"
 _CHUNK = 1 << 20
 
 
-class NoMatch(DataError):
-    """A pattern that matches nothing."""
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """What the path of a file tells.
 
-    def __init__(self, pattern: str, environment: str | None):
-        where = f"environment {environment!r}" if environment else "the source"
-        super().__init__(
-            f"{where}: no file matches {pattern!r}; check the path, which is relative"
-            " to the config file"
-        )
-        self.pattern = pattern
+    Attributes:
+      options: how a CSV is written; `PARTITIONS`.
+      span: None where the source has none.
+    """
+
+    options: dict[str, Any]
+    span: Span | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class SourceFile:
       version: see `files.Stat`; no part of the fingerprint.
       held_out: True where the Trainer must never see the file.
       options: how a CSV is written; `PARTITIONS`.
+      span: a number, or a day as ISO text; None where the source has no spans.
     """
 
     environment: str | None
@@ -64,22 +66,22 @@ class SourceFile:
     version: str
     held_out: bool
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    span: Span | None = None
 
 
-def list_files(source: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The files that match a source's patterns: path -> options, sorted.
+def list_files(source: dict[str, Any]) -> dict[str, Listed]:
+    """The files that a source takes, by path, sorted.
 
     Raises:
       NoMatch: a pattern matches nothing.
-      DataError: a URL that cannot be listed.
+      NoSpan: no span of a pattern is wanted.
+      DataError: a URL that cannot be listed, a span that is written in two ways.
     """
     found: dict[str, dict[str, str | None]] = {}
-    for pattern in source["patterns"]:
-        matched = _matches(pattern)
-        if not matched:
-            raise NoMatch(pattern, source["environment"])
-        for path, partitions in matched.items():
-            found[path] = partitions or found.get(path, {})
+    span: dict[str, Span | None] = {}
+    for path, (partitions, its_span) in matching.match(source):
+        found[path] = partitions or found.get(path, {})
+        span.setdefault(path, its_span)
     whole = {name for partitions in found.values() for name in partitions}
     for name in whole:
         values = [partitions.get(name) for partitions in found.values()]
@@ -87,34 +89,14 @@ def list_files(source: dict[str, Any]) -> dict[str, dict[str, Any]]:
             whole = whole - {name}
     options = source.get("options", {})
     return {
-        path: {**options, PARTITIONS: _typed(found[path], whole)}
-        if found[path]
-        else options
+        path: Listed(
+            {**options, PARTITIONS: _typed(found[path], whole)}
+            if found[path]
+            else options,
+            span[path],
+        )
         for path in sorted(found)
     }
-
-
-def _matches(pattern: str) -> dict[str, dict[str, str | None]]:
-    """Path -> partitions, as text; None is a missing value."""
-    if files.is_url(pattern):
-        matched = [] if pattern.endswith("/") else files.find(pattern)
-        folders = [] if matched else [pattern.rstrip("/")]
-    else:
-        matched = files.find(pattern)
-        folders = [] if matched else files.find_folders(pattern)
-    found: dict[str, dict[str, str | None]] = {path: {} for path in matched}
-    for folder in folders:
-        for path in files.find_below(folder):
-            parts = path[len(folder) :].strip("/").split("/")
-            if not any(part.startswith(("_", ".")) for part in parts):
-                found[path] = _partitions(parts[:-1])
-    return found
-
-
-def _partitions(folders: list[str]) -> dict[str, str | None]:
-    pairs = [folder.partition("=") for folder in folders if "=" in folder]
-    texts = {urllib.parse.unquote(k): urllib.parse.unquote(v) for k, _, v in pairs}
-    return {k: None if v in ("", _MISSING) else v for k, v in texts.items()}
 
 
 def _is_integer(text: str) -> bool:
@@ -143,7 +125,7 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
     """
     found = []
     for source in sources:
-        for path, options in list_files(source).items():
+        for path, listed in list_files(source).items():
             stat = _stat(path, source["environment"])
             found.append(
                 SourceFile(
@@ -154,7 +136,8 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
                     digest=_digest(path, stat, source["environment"]),
                     version=stat.version,
                     held_out=source["held_out"],
-                    options=options,
+                    options=listed.options,
+                    span=listed.span,
                 )
             )
     return found
@@ -200,6 +183,18 @@ def from_json(text: str) -> list[SourceFile]:
     return [SourceFile(**entry) for entry in json.loads(text)]
 
 
+def tell_spans(files: list[SourceFile]) -> str:
+    """`EWR: spans 3 to 9; JFK: span 9`; empty where there are none."""
+    found: dict[str | None, list[Span]] = {}
+    for file in files:
+        if file.span is not None:
+            found.setdefault(file.environment, []).append(file.span)
+    return "; ".join(
+        f"{environment}: {spans.tell(taken)}" if environment else spans.tell(taken)
+        for environment, taken in found.items()
+    )
+
+
 def _stat(path: str, environment: str | None) -> files.Stat:
     try:
         return files.stat(path)
@@ -221,8 +216,7 @@ def _digest(path: str, stat: files.Stat, environment: str | None) -> str:
 
 
 def _unreadable(path: str, environment: str | None, error: OSError) -> DataError:
-    where = f"environment {environment!r}" if environment else "the source"
     return DataError(
-        f"{where}: {path} cannot be read ({error.strerror or error}); check its"
-        " permissions"
+        f"{matching.where(environment)}: {path} cannot be read"
+        f" ({error.strerror or error}); check its permissions"
     )

@@ -61,6 +61,61 @@ def test_wildcards_in_the_folders_own_name_are_no_pattern(tmp_path, project):
     assert patterns == f"{tmp_path}/a[[]1][*]/data/ewr.parquet"
 
 
+def test_a_folder_with_braces_in_its_name_has_no_spans(tmp_path, project):
+    folder = tmp_path / "{SPAN}"
+    folder.mkdir()
+    moved = project.config.rename(folder / "config.yaml")
+    source = load_config(str(moved)).data.sources[0]
+    assert source["patterns"] == [f"{tmp_path}/[{{]SPAN}}/data/ewr.parquet"]
+    assert "spans" not in source
+
+
+@pytest.mark.parametrize(
+    ("path", "spans", "wanted"),
+    [
+        ("data/{SPAN}/v{VERSION:3}/*", "", {"skip": 0}),
+        ("data/{SPAN}/*", "{last: 7, skip: 1}", {"last": 7, "skip": 1}),
+        ("data/{SPAN}/*", "{from: 3, to: 3}", {"from": 3, "to": 3, "skip": 0}),
+        ("s3://b/{SPAN}/*", "{to: 3}", {"to": 3, "skip": 0}),
+        (
+            "data/{YYYY}/{MM}/{DD}",
+            "{from: 2024-03-01, last: 7}",
+            {"from": "2024-03-01", "last": 7, "skip": 0},
+        ),
+    ],
+)
+def test_spans(project, path, spans, wanted):
+    key = f", spans: {spans}" if spans else ""
+    project.replace("{parquet: data/ewr.parquet}", f"{{parquet: '{path}'{key}}}")
+    source = load_config(str(project.config)).data.sources[0]
+    assert source["spans"] == wanted
+
+
+def test_the_spans_of_the_docs(project):
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    text = text[text.index("## Spans") :].split("```")[1].removeprefix("yaml\n")
+    environments = yaml.safe_load(text)["environments"]
+    project.update(data={"label": "y", "environments": environments})
+    sources = load_config(str(project.config)).data.sources
+    assert {source["environment"]: source["spans"] for source in sources} == {
+        "north": {"skip": 0},
+        "south": {"last": 7, "skip": 0},
+        "east": {"last": 7, "skip": 1},
+        "west": {"from": 3, "to": 9, "skip": 0},
+    }
+
+
+@pytest.mark.parametrize("path", ["data/{SPAN}/*", "{YYYY}-{MM}-{DD}", "{SPAN:2}.csv"])
+@pytest.mark.parametrize("form", ["{{csv: {}}}", "{{csv: [{}, b]}}"])
+def test_braces_without_quotes(project, path, form):
+    project.replace("{parquet: data/ewr.parquet}", form.format(path))
+    said = refused(project)
+    assert said.startswith(", line 6: not YAML: ")
+    first = path[path.index("{") : path.index("}") + 1]
+    mend = f"; quote the path that holds {first}, for YAML reads braces as keys"
+    assert said.endswith(mend)
+
+
 def test_defaults_of_a_short_config(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(

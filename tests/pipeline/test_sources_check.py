@@ -157,6 +157,75 @@ class TestFiles:
         assert said.startswith("environment 'EWR' has no rows; check its files")
 
 
+class TestSpans:
+    @pytest.fixture
+    def project(self, project):
+        for day in ("01", "02", "04"):
+            (project.folder / "data" / f"2024-03-{day}").mkdir()
+            project.parquet(f"2024-03-{day}/a.parquet", rows(project))
+        return project
+
+    def write(self, project, key):
+        path = '"data/{YYYY}-{MM}-{DD}/*.parquet"'
+        project.replace("data/ewr.parquet}", f"{path}{key}}}")
+
+    @pytest.mark.parametrize(
+        ("key", "files", "spans"),
+        [
+            ("", "1 parquet file", "span 2024-03-04"),
+            (", spans: {skip: 1}", "1 parquet file", "span 2024-03-02"),
+            (
+                ", spans: {to: 2024-03-03}",
+                "2 parquet files",
+                "spans 2024-03-01 to 2024-03-02",
+            ),
+            (
+                ", spans: {last: 7}",
+                "3 parquet files",
+                "3 spans from 2024-03-01 to 2024-03-04 (7 asked for)",
+            ),
+        ],
+    )
+    def test_are_told(self, project, key, files, spans):
+        self.write(project, key)
+        config = load_config(str(project.config))
+        told = list(sources_check.describe(config, sources_check.check(config)))
+        assert files in told[1]
+        assert told[1].endswith(f"training, {spans}")
+        assert "span" not in told[2]
+
+    def test_none_of_those_wanted(self, project):
+        self.write(project, ",\n      spans: {from: 2024-03-05}")
+        assert refused(project) == (
+            f"{project.config}, line 7: data.environments.EWR.spans wants none of what"
+            f" matches '{project.folder}/data/{{YYYY}}-{{MM}}-{{DD}}/*.parquet', which"
+            " has 3 spans from 2024-03-01 to 2024-03-04; widen it, or wait for newer"
+            " files"
+        )
+
+    def test_none_at_all(self, project):
+        path = '"data/day-{SPAN}/*"'
+        project.replace("data/ewr.parquet}", f"{path}}}")
+        said = "line 6: data.environments.EWR.parquet is 'data/day-{SPAN}/*', which"
+        assert said in refused(project)
+
+    def test_a_day_in_two_ways(self, project):
+        for name in ("7", "07"):
+            project.parquet(f"{name}.parquet", rows(project))
+        project.replace("data/ewr.parquet}", '"data/{SPAN}.parquet"}')
+        assert "span 7 is written both '07' and '7'" in refused(project, DataError)
+
+    def test_mistakes_import_nothing_heavy(self, project):
+        self.write(project, ", spans: {last: 0}")
+        code = (
+            "import sys; from pipeline.cli import main; "
+            f"assert main(['validate', {str(project.config)!r}]) == 2; "
+            "bad = {'tfx', 'tensorflow', 'apache_beam', 'tfx_bsl', 'pyarrow'}; "
+            "assert not bad & set(sys.modules), bad & set(sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=from_root)
+
+
 class TestColumns:
     def test_the_label_is_in_no_environment(self, project):
         project.replace("from: arr_delay", "from: arr_dealy")
