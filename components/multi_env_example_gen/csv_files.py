@@ -4,6 +4,7 @@ Arrow parses block after block. One that it cannot parse as the schema says is g
 through row by row, which finds the bad rows and their lines (`csv_rows`).
 """
 
+import gc
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -89,6 +90,7 @@ def batches(
     dialect = Dialect.of(options)
     names, _, header = first_block(path, options)
     types = {n: csv_rows.TYPES[schema[n].kind] for n in names if n in schema}
+    gc.freeze()  # Arrow searches all of Python's objects for each block it parses
     above = 1 + header if not start else None  # lines, with the first of the range
     lines = 0
     for i, block in enumerate(csv_blocks.blocks(path, dialect, start, stop)):

@@ -1,9 +1,10 @@
 """One range of one source file to its shards: stamp, label, split, encode, count."""
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -90,30 +91,36 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
     Raises:
       DataError, ColumnWidened: as the readers and `make_label` do.
     """
-    import tensorflow as tf
-
     check_unchanged(task.file)
     total = counting.empty()
     bad = bad_rows(task, spec)
-    writers: dict[str, tf.io.TFRecordWriter] = {}
-    try:
+    with _shards(folder, task.shard) as write:
         for batch in batches(task, schema, bad):
             _check_columns(batch, schema, task)
-            parts = _process(batch, task, spec, schema, total)
-            for split, examples in parts.items():
-                if split not in writers:
-                    path = os.path.join(folder, f"Split-{split}", f"{task.shard}.gz")
-                    writers[split] = tf.io.TFRecordWriter(
-                        path, tf.io.TFRecordOptions("GZIP", compression_level=1)
-                    )
-                for example in examples:
-                    writers[split].write(example)
-    finally:
-        for writer in writers.values():
-            writer.close()
+            for split, examples in _process(batch, task, spec, schema, total).items():
+                write(split, examples)
     check_unchanged(task.file)
     total["bad_rows"] = bad.as_json()
     return total
+
+
+@contextlib.contextmanager
+def _shards(folder: str, shard: str) -> Iterator[Callable[[str, pa.BinaryArray], None]]:
+    """A function that adds examples to the shard of a split."""
+    # Here, as it imports TensorFlow, which takes seconds.
+    from components.multi_env_example_gen.record_writer import RecordWriter
+
+    writers: dict[str, RecordWriter] = {}
+
+    def write(split: str, examples: pa.BinaryArray) -> None:
+        if split not in writers:
+            path = os.path.join(folder, f"Split-{split}", f"{shard}.gz")
+            writers[split] = RecordWriter(path)
+        writers[split].write(examples)
+
+    yield write
+    for writer in writers.values():
+        writer.close()
 
 
 def bad_rows(task: Task, spec: Spec) -> BadRows:
@@ -138,7 +145,7 @@ def _check_columns(batch: pa.RecordBatch, schema: Schema, task: Task) -> None:
 
 def _process(
     batch: pa.RecordBatch, task: Task, spec: Spec, schema: Schema, total: dict
-) -> dict[str, list[bytes]]:
+) -> dict[str, pa.BinaryArray]:
     """Splits and encodes a batch, adds to the counts; split -> serialized examples."""
     total["rows"] += batch.num_rows
     columns = _columns(batch, schema)
@@ -163,7 +170,7 @@ def _process(
     stamped = pa.RecordBatch.from_arrays([features[n] for n in names], names)
     encoded = encoding.encode(stamped)
     return {
-        split: encoded.filter(pa.array(chosen == index)).to_pylist()
+        split: encoded.filter(pa.array(chosen == index))
         for index, split in enumerate(splitting.SPLITS)
         if (chosen == index).any()
     }
