@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from components.multi_env_example_gen import bad_rows
 from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT, SUMMARY
 
@@ -43,6 +44,7 @@ def build(
         "metrics": decision.get("metrics", {}),
         "undefined": decision.get("undefined", []),
         "environments": decision.get("environments") or _environments(outputs),
+        "bad_rows": _counts(outputs).get("bad_rows", {}),
         "method": config.method_label,
         "stages": [dataclasses.asdict(stage) for stage in stages],
         "versions": decision.get("context", {}).get("versions", {}),
@@ -98,6 +100,8 @@ def tell(
         )
         say(f"  {check['name']}: {check['verdict']}\n{body}")
     say("")
+    for phrase in bad_rows.told(summary["bad_rows"]):
+        say(f"dropped  bad rows: {phrase}")
     schema = _artifact(outputs, "SchemaGen", "schema")
     if schema is not None:
         path = os.path.join(schema.uri, "schema.pbtxt")
@@ -131,11 +135,16 @@ def _pushed(outputs: dict[str, Any]) -> str | None:
 
 
 def _environments(outputs: dict[str, Any]) -> dict[str, dict[str, int]]:
+    return {
+        name: {split: n["examples"] for split, n in entry["splits"].items()}
+        for name, entry in _counts(outputs).get("environments", {}).items()
+    }
+
+
+def _counts(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Of ingestion, if the run came that far."""
     examples = _artifact(outputs, "MultiEnvExampleGen", "examples")
     if examples is None:
         return {}
-    counts = json.loads(examples.get_string_custom_property("counts"))
-    return {
-        name: {split: n["examples"] for split, n in entry["splits"].items()}
-        for name, entry in counts["environments"].items()
-    }
+    found: dict[str, Any] = json.loads(examples.get_string_custom_property("counts"))
+    return found

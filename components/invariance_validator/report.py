@@ -17,6 +17,7 @@ from components.invariance_validator import curves, dots, panels, svg
 from components.invariance_validator.checks import ENVIRONMENT, Check
 from components.invariance_validator.decision import CheckResult, Decision
 from components.invariance_validator.slices import FAIL, INSUFFICIENT_DATA, PASS
+from components.multi_env_example_gen import bad_rows
 
 if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
@@ -315,6 +316,8 @@ def _data(material: Material) -> dict[str, Any]:
         "rows": rows,
         "pooled": pooled,
         "missing": [f"{name} {n:,}" for name, n in missing.items() if n],
+        "bad_rows": bad_rows.told(material.counts.get("bad_rows") or {}),
+        "left_out": material.counts.get("left_out", 0),
     }
 
 

@@ -55,6 +55,18 @@ class BadRows:
         return {self.path: {"rows": self.count, "unit": self.unit, "first": self.first}}
 
 
+def told(bad_rows: dict[str, Any]) -> list[str]:
+    """A phrase a file: `4 of jfk.csv (lines 17, 90, 91, ...)`."""
+    phrases = []
+    for path, entry in bad_rows.items():
+        numbers = [f"{number:,}" for number in entry["first"]]
+        more = ["..."] * (entry["rows"] > len(numbers))
+        unit = f"{entry['unit']}{'s' * (entry['rows'] > 1)} "
+        where = f" ({unit}{', '.join([*numbers, *more])})" if numbers else ""
+        phrases.append(f"{entry['rows']:,} of {path}{where}")
+    return phrases
+
+
 def merge(into: dict[str, Any], more: dict[str, Any]) -> None:
     """Adds the bad rows of a later range of the files."""
     for path, entry in more.items():

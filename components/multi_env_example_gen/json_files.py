@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
 from components import files
 from components.multi_env_example_gen.bad_rows import BadRows
-from components.multi_env_example_gen.columns import Schema
+from components.multi_env_example_gen.columns import LARGEST_FLOAT, Schema, fits_float
 
 _BLOCK = 4 << 20
 
@@ -48,18 +49,22 @@ def batches(path: str, schema: Schema, bad: BadRows) -> Iterator[pa.RecordBatch]
             table = _parse(block)
         except pa.ArrowInvalid:
             table = None
-        if table is None or _has_text(table.schema, schema):
+        if table is None or _has_misfits(table, schema):
             table = _parse(b"\n".join(_good(block, line, schema, bad)))
         yield from table.combine_chunks().to_batches()
 
 
-def _has_text(found: pa.Schema, schema: Schema) -> bool:
-    return any(
-        pa.types.is_string(field.type)
-        and field.name in schema
-        and schema[field.name].kind in ("int", "float")
-        for field in found
-    )
+def _has_misfits(table: pa.Table, schema: Schema) -> bool:
+    """Text where numbers are wanted, or numbers past what can be held."""
+    for field in table.schema:
+        wanted = schema[field.name].kind if field.name in schema else "null"
+        if pa.types.is_string(field.type) and wanted in ("int", "float"):
+            return True
+        if pa.types.is_floating(field.type):
+            fit = fits_float(table.column(field.name).combine_chunks())
+            if not pc.all(fit).as_py():
+                return True
+    return False
 
 
 def _good(block: bytes, line: int, schema: Schema, bad: BadRows) -> Iterator[bytes]:
@@ -80,7 +85,12 @@ def _misfit(name: str, value: Any, schema: Schema) -> bool:
         return False
     wanted: Any = (int, float) if schema[name].kind in ("int", "float") else str
     values = value if isinstance(value, list) else [value]
-    return not all(one is None or isinstance(one, wanted) for one in values)
+    return any(
+        not isinstance(one, wanted)
+        or (isinstance(one, float) and abs(one) > LARGEST_FLOAT)
+        for one in values
+        if one is not None
+    )
 
 
 def _objects(
@@ -91,9 +101,7 @@ def _objects(
         if not text.strip():
             continue
         try:
-            row = json.loads(text, parse_constant=_constant)
-            if b"NaN" in text:  # which Arrow does not read
-                text = json.dumps(row).encode()
+            row = json.loads(text)
         except ValueError as error:
             row, found = None, f"is no JSON ({str(error)[:80]})"
         else:
@@ -102,12 +110,6 @@ def _objects(
             yield number, text, row
         elif bad is not None:
             bad.add(number, found)
-
-
-def _constant(name: str) -> None:
-    """NaN is a missing value."""
-    if name != "NaN":
-        raise ValueError(f"{name} is no finite number")
 
 
 def _parse(block: bytes) -> pa.Table:
