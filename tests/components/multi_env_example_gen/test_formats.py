@@ -10,6 +10,7 @@ import fastavro
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -417,3 +418,34 @@ def test_tfrecord_types_are_those_of_all_records(tmp_path, monkeypatch):
     found = run(tmp_path, "tfrecord", path, OPEN)
     assert [row.get("sparse") for row in found] == [None] * 8 + ["a"] * 4
     assert [row["x"] for row in found] == [*range(8), 8.5, 9.5, 10.5, 11.5]
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "csv"])
+def test_partitions_of_hive_as_pandas_reads_them(tmp_path, frame, file_format):
+    """Written by Arrow's own dataset writer, and read by it."""
+    random = np.random.default_rng(1)
+    frame = frame.assign(
+        year=random.integers(2020, 2023, 400),
+        site=random.choice(["a b", "Zürich", "x=y"], 400),
+    )
+    dataset.write_dataset(
+        pa.Table.from_pandas(frame, preserve_index=False),
+        tmp_path / "data",
+        format=file_format,
+        partitioning=["year", "site"],
+        partitioning_flavor="hive",
+    )
+    wanted = dataset.dataset(
+        tmp_path / "data", format=file_format, partitioning="hive"
+    ).to_table()
+    assert_rows(
+        run(tmp_path, file_format, tmp_path / "data"),
+        wanted.to_pandas().replace({"": np.nan}).sort_values("id"),
+    )
+
+
+def test_a_partition_that_the_files_have_too(tmp_path, frame):
+    (tmp_path / "data" / "city=Bonn").mkdir(parents=True)
+    write_csv(frame, tmp_path / "data" / "city=Bonn" / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv has two columns named 'city'"):
+        run(tmp_path, "csv", tmp_path / "data")

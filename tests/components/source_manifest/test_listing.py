@@ -198,3 +198,39 @@ def test_the_driver_notices_a_new_day(tmp_path):
 def test_the_component_refuses_spans_of_nothing():
     with pytest.raises(ValueError, match="has `spans`, and its pattern 'a' none"):
         component.SourceManifest([of_spans("a")])
+
+
+def hive(tmp_path, *paths):
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x\n1\n")
+    found = listing.list_files(source(tmp_path, ""))
+    return {
+        path.removeprefix(f"{tmp_path}/"): one.options.get(listing.PARTITIONS)
+        for path, one in found.items()
+    }
+
+
+def test_a_folder_is_all_its_files_but_hidden_ones(tmp_path):
+    found = hive(tmp_path, "a.csv", "b/c.csv", "_SUCCESS", ".a.csv.crc", "b/_tmp/d.csv")
+    assert found == {"a.csv": None, "b/c.csv": None}
+
+
+def test_folders_of_hive_are_columns(tmp_path):
+    found = hive(
+        tmp_path,
+        "year=2024/site=a%2Fb/x.csv",
+        "year=2024/site=__HIVE_DEFAULT_PARTITION__/x.csv",
+        "year=-7/site=12/x.csv",
+    )
+    assert found == {
+        "year=2024/site=a%2Fb/x.csv": {"year": 2024, "site": "a/b"},
+        "year=2024/site=__HIVE_DEFAULT_PARTITION__/x.csv": {"year": 2024, "site": None},
+        "year=-7/site=12/x.csv": {"year": -7, "site": "12"},
+    }
+
+
+def test_a_pattern_that_matches_files_leaves_folders_alone(tmp_path):
+    hive(tmp_path, "a.csv", "old/b.csv")
+    found = listing.list_files(source(tmp_path, "*"))
+    assert list(found) == [str(tmp_path / "a.csv")]
