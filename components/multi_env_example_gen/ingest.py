@@ -48,7 +48,7 @@ def ingest(
                 spec, eval_from=first_eval_times(tasks, spec, schema)
             )
         except columns.ColumnWidened as wider:
-            _widen(schema, wider.column, wider.kind, wider.is_list)
+            _widen(schema, wider.column, wider.kind, wider.is_list, files, spec)
             continue
         results = _run(tasks, spec, schema, folder, make_pipeline)
         errors = [r["error"] for r in results if "error" in r]
@@ -58,7 +58,7 @@ def ingest(
         if not widened:
             break
         for name, kind, is_list in sorted(widened):
-            _widen(schema, name, kind, is_list)
+            _widen(schema, name, kind, is_list, files, spec)
     total = counting.merge([r["counts"] for r in results])
     check_counts(total, files, spec)
     return total
@@ -92,8 +92,24 @@ def first_eval_times(
     return first
 
 
-def _widen(schema: Schema, name: str, kind: str, is_list: bool) -> None:
-    schema[name] = columns.Column(kind, is_list or schema[name].is_list)
+def _widen(
+    schema: Schema,
+    name: str,
+    kind: str,
+    is_list: bool,
+    files: list[SourceFile],
+    spec: shards.Spec,
+) -> None:
+    """Takes what later rows showed: another kind of a column, or a column."""
+    with_header = [f.path for f in files if f.format not in readers.HEADERLESS]
+    if name not in schema and with_header and name not in spec.optional:
+        raise DataError(
+            f"column {name!r} comes in later rows of some files, and {with_header[0]}"
+            " has no such column; all environments need the same columns: add it,"
+            " leave it out, or name it in data.optional"
+        )
+    known = schema.get(name, columns.Column("null"))
+    schema[name] = columns.Column(kind, is_list or known.is_list)
 
 
 def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:

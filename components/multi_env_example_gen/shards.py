@@ -17,6 +17,7 @@ from components.multi_env_example_gen import encoding, readers, splitting
 from components.multi_env_example_gen.bad_rows import REFUSE, BadRows
 from components.multi_env_example_gen.columns import (
     Column,
+    ColumnWidened,
     Schema,
     as_kind,
     flat,
@@ -136,6 +137,8 @@ def batches(task: Task, schema: Schema, bad: BadRows) -> Iterator[pa.RecordBatch
 
 def _check_columns(batch: pa.RecordBatch, schema: Schema, task: Task) -> None:
     unknown = sorted(set(batch.schema.names) - set(schema))
+    if unknown and task.file.format in readers.HEADERLESS:
+        raise ColumnWidened(unknown[0], "null")  # its kind is found when it is read
     if unknown:
         raise DataError(
             f"{task.file.path}: column {unknown[0]!r} appears after the first"

@@ -449,3 +449,39 @@ def test_a_partition_that_the_files_have_too(tmp_path, frame):
     write_csv(frame, tmp_path / "data" / "city=Bonn" / "a.csv")
     with pytest.raises(DataError, match=r"a\.csv has two columns named 'city'"):
         run(tmp_path, "csv", tmp_path / "data")
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "tfrecord"])
+def test_a_column_that_only_later_rows_have(tmp_path, monkeypatch, file_format):
+    module = "components.multi_env_example_gen"
+    monkeypatch.setattr(f"{module}.json_files._BLOCK", 500)
+    monkeypatch.setattr(f"{module}.tfrecord_files._BATCH_ROWS", 50)
+    rows = [{"id": i, "late": i % 2} for i in range(300)]
+    rows[290] |= {"x": 2.5, "y": "a"}
+    path = tmp_path / "data"
+    if file_format == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for row in rows:
+                example = tf.train.Example()
+                for name, value in row.items():
+                    feature = example.features.feature[name]
+                    if isinstance(value, str):
+                        feature.bytes_list.value.append(value.encode())
+                    elif isinstance(value, float):
+                        feature.float_list.value.append(value)
+                    else:
+                        feature.int64_list.value.append(value)
+                writer.write(example.SerializeToString())
+    assert run(tmp_path, file_format, path) == rows
+    write_csv(pd.DataFrame(rows[:200])[["id", "late"]], tmp_path / "b.csv")
+    entries = [
+        {"environment": name, "format": kind, "held_out": False}
+        | {"patterns": [str(tmp_path / file)]}
+        for name, kind, file in (("a", file_format, "data"), ("b", "csv", "b.csv"))
+    ]
+    with pytest.raises(DataError, match=r"'x' comes in later rows.*b\.csv has no such"):
+        run_all(tmp_path, entries)
+    spec = shards.Spec({"name": "late"}, 0.5, (), (), optional=("x", "y"))
+    assert len(run_all(tmp_path, entries, spec)) == 500
