@@ -23,8 +23,8 @@ _NOISE = re.compile(
 _PART = r"(?:`[^`]*`|[^\W\d][\w-]*)"
 _TOKEN = re.compile(rf"{_PART}(?:\s*\.\s*(?:`[^`]*`|[\w*-]+))*|[(),]")
 # After these no comma stands before a table, up to the next FROM.
-_ENDS = ("SELECT", "WHERE", "GROUP", "HAVING", "QUALIFY", "WINDOW", "ORDER", "LIMIT")
-_ENDS += ("UNION", "INTERSECT", "EXCEPT")
+_ENDS = {"SELECT", "WHERE", "GROUP", "HAVING", "QUALIFY", "WINDOW", "ORDER", "LIMIT"}
+_ENDS |= {"UNION", "INTERSECT", "EXCEPT"}
 
 
 def reason_against(text: str, project: str, tables: Collection[str]) -> str | None:

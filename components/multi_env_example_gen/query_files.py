@@ -127,8 +127,8 @@ def _read(
             raise
         names = " and ".join(query.path for query in queries)
         raise DataError(
-            f"{names} cannot be read: {reason}; see what BigQuery says of the job in the"
-            " project's history"
+            f"{names} cannot be read: {reason}; see what BigQuery says of the job in"
+            " the history of the project"
         ) from error
     return [
         [_listed(query, path) for path in step.written()]
