@@ -87,8 +87,8 @@ def explain(options: dict[str, Any], where: str) -> Plan:
         job = client.query(options["query"], config, job_retry=None, **_limits())
         if job.statement_type != "SELECT":
             raise DataError(
-                f"{where}: {_a(job.statement_type)} statement returns no rows to train"
-                " on; write one SELECT"
+                f"{where}: its statement is {job.statement_type}, which returns no rows"
+                " to train on; write one SELECT"
             )
         tables = job.referenced_tables
         reason = _reason_against(job, options)
@@ -113,11 +113,6 @@ def distinct(options: dict[str, Any], column: str, where: str) -> list[Any]:
     with _client(options, where) as client:
         job = client.query(text, **_limits())
         return [row[0] for row in job.result()]
-
-
-def _a(statement: str | None) -> str:
-    word = statement or "unknown"
-    return f"{'an' if word[0].upper() in 'AEIOU' else 'a'} {word}"
 
 
 def _limits() -> dict[str, Any]:
@@ -154,7 +149,7 @@ def _changes(client: Any, tables: list[Any]) -> list[list[Any]] | str:
         except (exceptions.Forbidden, exceptions.NotFound):
             return f"reads from {name}, of which the last change cannot be asked"
         if table.table_type not in ("TABLE", "SNAPSHOT"):
-            return f"reads from {name}, {_a(table.table_type)}"
+            return f"reads from {name}, of type {table.table_type}"
         if table.streaming_buffer is not None:
             return f"reads from {name}, which rows are being streamed into"
         if table.time_partitioning and table.time_partitioning.expiration_ms:
@@ -206,8 +201,8 @@ def _client(options: dict[str, Any], where: str) -> Iterator[Any]:
 
 def _short(error: Exception) -> str:
     """BigQuery's own message where there is one."""
+    error = getattr(error, "cause", None) or error  # of the last try
     errors = getattr(error, "errors", None) or [{}]
     text = errors[0].get("message") if isinstance(errors[0], dict) else None
-    cause = getattr(error, "cause", None)
-    text = text or str(cause or error) or type(error).__name__
+    text = text or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")[:300]

@@ -6,7 +6,6 @@ an export job writes Avro as BigQuery does, to a folder in the place of Cloud St
 """
 
 import dataclasses
-import datetime
 import glob
 import http.server
 import json
@@ -221,9 +220,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return service.jobs[found[2]]
         if found := re.fullmatch("projects/(.*)/queries/(.*)", path):
             return service.answers(found[2])
-        if found := re.fullmatch("projects/(.*)/datasets/([^/]*)", path):
-            if found.groups() in service.datasets:
-                return {"id": found[2]}
+        found = re.fullmatch("projects/(.*)/datasets/([^/]*)", path)
+        if found and found.groups() in service.datasets:
+            return {"id": found[2]}
         raise Refusal(404, f"Not found: {path}", "notFound")
 
     def _post(self, path, body):
@@ -263,13 +262,18 @@ def service(tmp_path, monkeypatch):
     from apache_beam.internal.gcp import auth as beam_auth
     from apache_beam.io.gcp.internal.clients.bigquery import BigqueryV2
     from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import RefreshError
+
+    class Nobody(AnonymousCredentials):
+        def refresh(self, request):
+            raise RefreshError("Reauthentication is needed")
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.service = Service(tmp_path / "temp")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
     thread.start()
     host = f"http://127.0.0.1:{server.server_port}"
-    nobody = AnonymousCredentials()
+    nobody = Nobody()
     monkeypatch.setattr(google.auth, "default", lambda *_, **__: (nobody, "p"))
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", host)
     monkeypatch.setattr(BigqueryV2, "BASE_URL", f"{host}/bigquery/v2/")
@@ -296,6 +300,3 @@ def source(service):
         "options": options,
         "held_out": False,
     }
-
-
-UTC = datetime.timezone.utc

@@ -101,7 +101,9 @@ def run(folder, *sources, spec=SPEC):
     files = listing.from_json(listing.to_json(listing.build_manifest(list(sources))))
     out = str(folder)
     counts = ingest.ingest(files, spec, out, lambda: beam.Pipeline(argv=[RUNNER]))
-    assert {p.name for p in folder.iterdir()} == {f"Split-{s}" for s in splitting.SPLITS}
+    assert {p.name for p in folder.iterdir()} == {
+        f"Split-{s}" for s in splitting.SPLITS
+    }
     return counts
 
 
@@ -145,9 +147,7 @@ def test_the_rows_are_those_of_parquet(tmp_path, service, source, rows):
     assert not service.datasets and not service.exported()
 
 
-def test_any_order_gives_the_same_bytes(
-    tmp_path, service, source, rows, monkeypatch
-):
+def test_any_order_gives_the_same_bytes(tmp_path, service, source, rows, monkeypatch):
     monkeypatch.setattr(query_files, "BUCKET", 20_000)
     run(tmp_path / "first", source)
     service.order = 1
