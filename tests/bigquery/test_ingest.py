@@ -58,7 +58,7 @@ def one(name, i, draw):
     }[name]
 
 
-def table(count=200, seed=0):
+def table(count=120, seed=0):
     draw = random.Random(seed)
     rows = []
     for i in range(count):
@@ -139,7 +139,7 @@ def test_the_rows_are_those_of_parquet(tmp_path, service, source, rows):
     for split in ("train", "eval"):
         found = examples(tmp_path / "ours", split)
         assert found == examples(tmp_path / "theirs", split)
-        assert len(found) > 50
+        assert len(found) > 40
     assert len(set(examples(tmp_path / "ours", "train"))) < len(
         examples(tmp_path / "ours", "train")
     )
@@ -148,7 +148,7 @@ def test_the_rows_are_those_of_parquet(tmp_path, service, source, rows):
 
 
 def test_any_order_gives_the_same_bytes(tmp_path, service, source, rows, monkeypatch):
-    monkeypatch.setattr(query_files, "BUCKET", 20_000)
+    monkeypatch.setattr(query_files, "BUCKET", 10_000)
     run(tmp_path / "first", source)
     service.order = 1
     run(tmp_path / "again", source)
@@ -169,7 +169,7 @@ def test_beside_files_and_in_several_queries(tmp_path, service, source, rows):
     counts = run(tmp_path / "out", file, other, source)["environments"]
     assert counts["south"]["splits"] == {"ood": {"examples": 70, "positives": 35}}
     north = counts["north"]["splits"]
-    assert north["train"]["examples"] + north["eval"]["examples"] == 300
+    assert north["train"]["examples"] + north["eval"]["examples"] == 220
 
 
 def test_a_column_tells_the_environment(tmp_path, service, source, rows):
@@ -249,3 +249,30 @@ def test_a_failure_of_our_own_is_none_of_the_data(tmp_path, source, rows, monkey
         run(tmp_path / "out", source)
     assert not isinstance(error.value, DataError)
     assert not (tmp_path / "out" / ".queries").exists()
+
+
+def test_a_bucket_that_cannot_be_written(tmp_path, service, source, rows):
+    def denied(job):
+        raise service.refuse(
+            403, "Access Denied: Permission denied while writing data.", "accessDenied"
+        )
+
+    service._extract = denied
+    with pytest.raises(DataError) as error:
+        run(tmp_path / "out", source)
+    text = str(error.value)
+    assert "Access Denied: Permission denied while writing data;" in text
+    assert "\n" not in text and len(text) < 300
+
+
+def test_an_interrupted_read_leaves_nothing(tmp_path, source, rows):
+    class Interrupted(beam.Pipeline):
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            raise KeyboardInterrupt
+
+    files = listing.build_manifest([source])
+    out = str(tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        ingest.ingest(files, SPEC, out, lambda: Interrupted(argv=[RUNNER]))
+    assert not list((tmp_path / "out").rglob("*"))
