@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from components import files
+from components import bigquery, files
 from components.invariance_validator.checks import check_satisfiable
 from components.source_manifest import listing, matching, spans
 from pipeline.config import PipelineConfig
@@ -34,11 +34,12 @@ class FoundSource:
 
     Attributes:
       environment: its name, None where a column tells it.
-      format: parquet, csv, tfrecord, jsonl or avro.
+      format: one of `listing.FORMATS`.
       files: path, or URL, -> options of the file; sorted.
-      size: bytes in all.
+      size: bytes in all; of a query, those that it reads.
       held_out: whether it is only evaluated.
-      spans: which are taken, in words; empty where the paths have none.
+      spans: which are taken, in words; empty where the paths have none. Of a query, why
+        it is read anew at every run.
     """
 
     environment: str | None
@@ -79,7 +80,9 @@ def check(config: PipelineConfig) -> Findings:
 
     columns = source_columns.check(config, sources, _FILES_READ)
     environments = None
-    read = config.data.each or sources[0].size <= _BYTES_READ
+    # Values of a query's column cost what reading it does: a run asks for them.
+    free = sources[0].format != bigquery.FORMAT
+    read = config.data.each or (free and sources[0].size <= _BYTES_READ)
     if config.data.environment_column and read:
         environments = source_columns.environment_names(config, sources[0])
         if environments is not None:
@@ -187,16 +190,15 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
                 sentence = _no_match(config, name, pattern)
             raise ConfigError(f"{place} {sentence}") from error
         for path in listed:
-            real = path if files.is_url(path) else os.path.realpath(path)
+            is_name = files.is_url(path) or source["format"] == bigquery.FORMAT
+            real = path if is_name else os.path.realpath(path)
             other = owner.setdefault(real, name)
             if other != name:
                 raise ConfigError(
                     f"{config.place(*keys)} has the file {path}, which {other} has too;"
                     " an example comes from one environment, so narrow the pattern"
                 )
-        size = sum(files.stat(path).size for path in listed)
-        taken = [one.span for one in listed.values() if one.span is not None]
-        last = source.get("spans", {}).get("last")
+        size, told = _size_of(config, source, listed, keys)
         found.append(
             FoundSource(
                 environment=name,
@@ -204,10 +206,27 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
                 files={path: one.options for path, one in listed.items()},
                 size=size,
                 held_out=source["held_out"],
-                spans=spans.tell(taken, last),
+                spans=told,
             )
         )
     return tuple(found)
+
+
+def _size_of(
+    config: PipelineConfig,
+    source: dict[str, Any],
+    listed: dict[str, listing.Listed],
+    keys: list[str],
+) -> tuple[int, str]:
+    """Bytes of a source, and its `FoundSource.spans`."""
+    if source["format"] == bigquery.FORMAT:
+        place = config.place(*keys, bigquery.FORMAT)
+        plan = bigquery.explain(source["options"], place)
+        why = f"read anew at every run, as it {plan.unpinned}"
+        return plan.size, why if plan.unpinned else ""
+    size = sum(files.stat(path).size for path in listed)
+    taken = [one.span for one in listed.values() if one.span is not None]
+    return size, spans.tell(taken, source.get("spans", {}).get("last"))
 
 
 def _no_match(config: PipelineConfig, environment: str | None, pattern: str) -> str:
@@ -283,9 +302,11 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
         part = "in turn" if config.data.each else part
         if source.environment is None:
             part = _by_column(config, findings)
+        files_are = "file " if len(source.files) == 1 else "files"
+        what = "query" if source.format == bigquery.FORMAT else files_are
         yield (
             f"  environment {name:<12} {len(source.files):>4,} {source.format}"
-            f" file{' ' if len(source.files) == 1 else 's'} {_size(source.size):>9}"
+            f" {what} {_size(source.size):>9}"
             f"  {part}{f', {source.spans}' if source.spans else ''}"
         )
     label = config.data.label

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from components import bigquery as queries
 from components.multi_env_example_gen.naming import Naming, bin_names
 from components.source_manifest import spans
 from components.source_manifest.listing import FORMATS
@@ -28,7 +29,9 @@ from pipeline.config_types import (
     problem,
     short,
 )
+from pipeline.query_config import BESIDE, Bucket, Project, Query, check_beside
 
+FILES = tuple(name for name in FORMATS if name != queries.FORMAT)
 EACH = "each"  # for `held_out`: every environment in turn
 DIALECT = ("columns", "delimiter", "quote", "nulls", "encoding")
 
@@ -82,9 +85,11 @@ class Spans(Section):
 class Source(Section):
     """Files of one format; the key named as the format holds the paths.
 
-    `spans` says which are read where the paths have spans. The other keys say how a CSV
-    is written: the names of its columns where it has no header, what stands between and
-    around fields, what stands for a missing value.
+    `spans` says which are read where the paths have spans. `bigquery` is a query, or
+    the name of a table; `project` is billed for it, and `temp` holds its rows in
+    passing. The other keys say how a CSV is written: the names of its columns where it
+    has no header, what stands between and around fields, what stands for a missing
+    value.
     """
 
     parquet: Patterns = ()
@@ -92,6 +97,9 @@ class Source(Section):
     tfrecord: Patterns = ()
     jsonl: Patterns = ()
     avro: Patterns = ()
+    bigquery: Query | None = None
+    project: Project | None = None
+    temp: Bucket | None = None
     columns: Columns = ()
     delimiter: Letter = ","
     quote: Annotated[str, Field(max_length=1)] = '"'
@@ -115,8 +123,8 @@ class Source(Section):
         if not given:
             raise problem(
                 [],
-                f"names no files; add one of {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-                " with a path",
+                f"names no files; add one of {', '.join(FILES[:-1])} or {FILES[-1]}"
+                " with a path, or bigquery with a query",
             )
         if len(given) > 1:
             raise problem(
@@ -130,6 +138,7 @@ class Source(Section):
                     [key],
                     f"says how a CSV is written, and this is {given[0]}; remove it",
                 )
+        check_beside(given[0], {key: getattr(self, key) for key in BESIDE})
         if self.delimiter == self.quote:
             raise problem(
                 ["quote"], f"is {self.quote!r}, the delimiter too; change one"
@@ -138,7 +147,9 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _spans_fit(self) -> "Source":
-        if not (name := next((n for n in FORMATS if getattr(self, n)), None)):
+        if self.bigquery is not None and "spans" in self.model_fields_set:
+            raise problem(["spans"], "chooses among paths; remove it from a query")
+        if not (name := next((n for n in FILES if getattr(self, n)), None)):
             return self
         parsed = [spans.parse(pattern) for pattern in getattr(self, name)]
         by_date = [pattern and pattern.by_date for pattern in parsed]
@@ -161,7 +172,14 @@ class Source(Section):
     @property
     def entry(self) -> dict[str, Any]:
         """Format, patterns, options and spans as `listing` takes them."""
-        name = next(name for name in FORMATS if getattr(self, name))
+        if self.bigquery is not None:
+            options = {key: getattr(self, key) for key in BESIDE}
+            return {
+                "format": queries.FORMAT,
+                "patterns": [queries.name_of(self.bigquery)],
+                "options": {"query": self.bigquery, **options},
+            }
+        name = next(name for name in FILES if getattr(self, name))
         given = [key for key in DIALECT if key in self.model_fields_set]
         options = {key: getattr(self, key) for key in given}
         for key in {"columns", "nulls"} & set(options):
@@ -193,7 +211,7 @@ def not_only_a_path(value: Any) -> Any:
         raise ValueError("is a list of sources; put it under the key `sources`")
     if isinstance(value, str | list):
         first = value if isinstance(value, str) else next(iter(value), "")
-        near = next((f for f in FORMATS if f in str(first).lower()), FORMATS[0])
+        near = next((f for f in FILES if f in str(first).lower()), FILES[0])
         shown = f'"{first}"' if "{" in str(first) else first
         raise ValueError(
             f"is {short(value)}; say the format of the files: {{{near}: {shown}}}"

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components import bigquery
 from components.errors import DataError
-from components.multi_env_example_gen import readers
+from components.multi_env_example_gen import query_rows, readers
 from components.multi_env_example_gen.columns import Column, ColumnWidened, flat, join
 from components.multi_env_example_gen.naming import Naming, bin_names
 from components.source_manifest.listing import SourceFile
@@ -83,6 +84,8 @@ def names_in(
 def _names(
     file: SourceFile, column: Column, naming: Naming, on_bad_row: str
 ) -> set[str]:
+    if file.format == bigquery.FORMAT:
+        return _names_of_query(file, naming)
     source = (file.path, file.format)
     bad = readers.bad_rows(*source, on_bad_row)
     schema = {naming.column: column}
@@ -94,6 +97,12 @@ def _names(
                 names = name_environments(flat(values).drop_null(), naming, file.path)
                 found.update(pc.unique(names.drop_null()).to_pylist())
     return found
+
+
+def _names_of_query(file: SourceFile, naming: Naming) -> set[str]:
+    values = query_rows.distinct(file.options, naming.column, file.path)
+    names = name_environments(values.drop_null(), naming, file.path)
+    return set(names.drop_null().to_pylist())
 
 
 def _binned(values: pa.Array, naming: Naming, where: str) -> pa.Array:

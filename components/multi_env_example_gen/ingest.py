@@ -13,13 +13,19 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from components.errors import DataError
-from components.multi_env_example_gen import columns, readers, shards, splitting
+from components.multi_env_example_gen import (
+    columns,
+    query_files,
+    readers,
+    shards,
+    splitting,
+)
 from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen.columns import Schema
 from components.multi_env_example_gen.labels import check_label
 from components.source_manifest.listing import SourceFile, check_unchanged
 
-_RESULTS = ".results"
+_RESULTS, _QUERIES = ".results", ".queries"
 
 
 def ingest(
@@ -34,21 +40,39 @@ def ingest(
       files: the manifest.
       spec: label, split, slices.
       folder: of the Examples artifact.
-      make_pipeline: makes a Beam pipeline; called once, or again each time that a CSV
-        column turns out to be wider than its first block showed.
+      make_pipeline: makes a Beam pipeline; called once, or again for queries, and each
+        time that a CSV column turns out to be wider than its first block showed.
 
     Raises:
       DataError: the data cannot be trained on; one sentence.
     """
     schema = plan_schema(files, spec)
-    tasks = plan_tasks(files)
+    if tf.io.gfile.exists(folder):
+        tf.io.gfile.rmtree(folder)
+    at = os.path.join(folder, _QUERIES)
+    with query_files.read(files, at, make_pipeline) as local:
+        tasks = plan_tasks(local.sources)
+        total = counting.merge(_counts(tasks, spec, schema, folder, make_pipeline))
+    total["bad_rows"] = local.rename(total["bad_rows"])
+    check_counts(total, files, spec)
+    return total
+
+
+def _counts(
+    tasks: list[shards.Task],
+    spec: shards.Spec,
+    schema: Schema,
+    folder: str,
+    make_pipeline: Callable[[], beam.Pipeline],
+) -> list[dict[str, Any]]:
+    """Those of every task, once the schema is wide enough for all."""
     while True:
         try:
             spec = dataclasses.replace(
                 spec, eval_from=first_eval_times(tasks, spec, schema)
             )
         except columns.ColumnWidened as wider:
-            _widen(schema, wider.column, wider.kind, wider.is_list, files, spec)
+            _widen(schema, wider.column, wider.kind, wider.is_list, tasks, spec)
             continue
         results = _run(tasks, spec, schema, folder, make_pipeline)
         errors = [r["error"] for r in results if "error" in r]
@@ -56,12 +80,9 @@ def ingest(
             raise DataError(errors[0])
         widened = [r["widen"] for r in results if "widen" in r]
         if not widened:
-            break
+            return [r["counts"] for r in results]
         for name, kind, is_list in sorted(widened):
-            _widen(schema, name, kind, is_list, files, spec)
-    total = counting.merge([r["counts"] for r in results])
-    check_counts(total, files, spec)
-    return total
+            _widen(schema, name, kind, is_list, tasks, spec)
 
 
 def first_eval_times(
@@ -97,10 +118,11 @@ def _widen(
     name: str,
     kind: str,
     is_list: bool,
-    files: list[SourceFile],
+    tasks: list[shards.Task],
     spec: shards.Spec,
 ) -> None:
     """Takes what later rows showed: another kind of a column, or a column."""
+    files = [task.file for task in tasks]
     with_header = [f.path for f in files if f.format not in readers.HEADERLESS]
     if name not in schema and with_header and name not in spec.optional:
         raise DataError(
@@ -230,11 +252,11 @@ def _run(
     make_pipeline: Callable[[], beam.Pipeline],
 ) -> list[dict[str, Any]]:
     """Runs all tasks; each leaves its result as a file, so any runner can do it."""
-    if tf.io.gfile.exists(folder):
-        tf.io.gfile.rmtree(folder)
-    for split in splitting.SPLITS:
-        tf.io.gfile.makedirs(os.path.join(folder, f"Split-{split}"))
-    tf.io.gfile.makedirs(os.path.join(folder, _RESULTS))
+    for name in (_RESULTS, *(f"Split-{split}" for split in splitting.SPLITS)):
+        at = os.path.join(folder, name)
+        if tf.io.gfile.exists(at):
+            tf.io.gfile.rmtree(at)
+        tf.io.gfile.makedirs(at)
     with make_pipeline() as pipeline:
         _ = (
             pipeline

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
-from components import files
+from components import bigquery, files
 from components.errors import DataError
 from components.multi_env_example_gen import csv_blocks, csv_files, json_files
 from components.multi_env_example_gen.bad_rows import BadRows
@@ -52,7 +52,8 @@ def schema_of(
 
     Args:
       path: the file, or its URL.
-      file_format: parquet, csv, tfrecord, jsonl or avro.
+      file_format: one of `listing.FORMATS`; the rows of a query are read by
+        `query_files` alone.
       options: of CSV, see `csv_blocks.Dialect`; partitions, see `listing`.
 
     Raises:
@@ -80,6 +81,10 @@ def _fields(path: str, file_format: str, options: dict[str, Any]) -> Any:
         from components.multi_env_example_gen import avro_files
 
         return avro_files.schema_of(path)
+    if file_format == bigquery.FORMAT:
+        from components.multi_env_example_gen import query_rows
+
+        return query_rows.schema(bigquery.explain(options, path).fields, path)
     from components.multi_env_example_gen import tfrecord_files
 
     return tfrecord_files.fields(next(tfrecord_files.batches(path)))

@@ -3,11 +3,14 @@
 A source is one entry of the config's `data.environments`, as plain JSON:
 
     {"environment": "EWR",            # None where a column tells the environment
-     "format": "parquet",             # parquet | csv | tfrecord | jsonl | avro
+     "format": "parquet",             # one of `FORMATS`
      "patterns": ["/data/EWR*.parquet"],
-     "options": {},                   # how a CSV is written, see `csv_files`
+     "options": {},                   # how a CSV is written, see `csv_files`;
+                                      # of a query, see `components.bigquery`
      "spans": {"last": 7, "skip": 1}, # where patterns have spans, see `spans.choose`
      "held_out": false}
+
+Of BigQuery a query is listed as one file is, under a name that shows it.
 
 `matching` says which files a pattern stands for. Folders named `key=value` (as Hive
 writes them) below one that a pattern matches are columns of the files that they hold.
@@ -18,12 +21,12 @@ import hashlib
 import json
 from typing import Any
 
-from components import files
+from components import bigquery, files
 from components.errors import DataError
 from components.source_manifest import matching, spans
 from components.source_manifest.spans import Span
 
-FORMATS = ("parquet", "csv", "tfrecord", "jsonl", "avro")
+FORMATS = ("parquet", "csv", "tfrecord", "jsonl", "avro", bigquery.FORMAT)
 PARTITIONS = "partitions"  # key of the options: column -> value, of one file
 _CHUNK = 1 << 20
 
@@ -33,7 +36,7 @@ class Listed:
     """What the path of a file tells.
 
     Attributes:
-      options: how a CSV is written; `PARTITIONS`.
+      options: of the source; `PARTITIONS`.
       span: None where the source has none.
     """
 
@@ -48,13 +51,15 @@ class SourceFile:
     Attributes:
       environment: name of the environment, None where a column tells it.
       format: one of `FORMATS`.
-      path: where the file lies; a path, or a URL of one of Beam's filesystems.
-      size: bytes.
+      path: where the file lies; a path, or a URL of one of Beam's filesystems; or the
+        name of a query.
+      size: bytes; of a query, those that it reads.
       digest: BLAKE2b of the content, 32 hexadecimal digits; of a URL, the checksum or
-        generation that its filesystem keeps.
-      version: see `files.Stat`; no part of the fingerprint.
+        generation that its filesystem keeps; of a query, see `bigquery.Plan`.
+      version: see `files.Stat`; of a query, why its digest is another one each time;
+        no part of the fingerprint.
       held_out: True where the Trainer must never see the file.
-      options: how a CSV is written; `PARTITIONS`.
+      options: of the source; `PARTITIONS`.
       span: a number, or a day as ISO text; None where the source has no spans.
     """
 
@@ -77,6 +82,8 @@ def list_files(source: dict[str, Any]) -> dict[str, Listed]:
       NoSpan: no span of a pattern is wanted.
       DataError: a URL that cannot be listed, a span that is written in two ways.
     """
+    if source["format"] == bigquery.FORMAT:
+        return {p: Listed(source["options"], None) for p in source["patterns"]}
     found: dict[str, dict[str, str | None]] = {}
     span: dict[str, Span | None] = {}
     for path, (partitions, its_span) in matching.match(source):
@@ -121,19 +128,20 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
       The files in the order of the sources, sorted by path within each.
 
     Raises:
-      DataError: a pattern matches nothing, or a file cannot be read.
+      DataError: a pattern matches nothing, a file cannot be read, or BigQuery does not
+        take a query.
     """
     found = []
     for source in sources:
         for path, listed in list_files(source).items():
-            stat = _stat(path, source["environment"])
+            stat, digest = _found(source, path)
             found.append(
                 SourceFile(
                     environment=source["environment"],
                     format=source["format"],
                     path=path,
                     size=stat.size,
-                    digest=_digest(path, stat, source["environment"]),
+                    digest=digest,
                     version=stat.version,
                     held_out=source["held_out"],
                     options=listed.options,
@@ -143,12 +151,25 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
     return found
 
 
+def _found(source: dict[str, Any], path: str) -> tuple[files.Stat, str]:
+    """Size, version and digest."""
+    environment = source["environment"]
+    if source["format"] == bigquery.FORMAT:
+        plan = bigquery.explain(source["options"], matching.where(environment))
+        return files.Stat(plan.size, plan.unpinned or ""), plan.digest
+    stat = _stat(path, environment)
+    return stat, _digest(path, stat, environment)
+
+
 def check_unchanged(file: SourceFile) -> None:
     """Refuses a file that is no longer what was listed.
 
     Raises:
-      DataError: it is gone, or other bytes.
+      DataError: it is gone, or other bytes; a table that a query reads has changed.
     """
+    if file.format == bigquery.FORMAT:
+        _check_query(file)
+        return
     try:
         now = files.stat(file.path)
         same = now.size == file.size and (
@@ -171,6 +192,17 @@ def fingerprint(files: list[SourceFile]) -> str:
     """One digest over what was listed: changes when the content of a file does."""
     same = [dataclasses.replace(file, version="") for file in files]
     return hashlib.blake2b(to_json(same).encode(), digest_size=16).hexdigest()
+
+
+def _check_query(file: SourceFile) -> None:
+    if file.version:
+        return  # by its very nature it may differ
+    where = matching.where(file.environment)
+    if bigquery.explain(file.options, where).digest != file.digest:
+        raise DataError(
+            f"{where}: a table of {file.path!r} has changed since the sources were"
+            " listed; run again when nothing is written to it"
+        )
 
 
 def to_json(files: list[SourceFile]) -> str:
