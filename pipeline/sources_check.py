@@ -194,7 +194,7 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
                     f"{config.place(*keys)} has the file {path}, which {other} has too;"
                     " an example comes from one environment, so narrow the pattern"
                 )
-        size = sum(files.stat(path).size for path in listed)
+        size = sum(files.for_each(listed, files.size))
         taken = [one.span for one in listed.values() if one.span is not None]
         last = source.get("spans", {}).get("last")
         found.append(

@@ -4,6 +4,7 @@ Arrow parses block after block. One that it cannot parse as the schema says is g
 through row by row, which finds the bad rows and their lines (`csv_rows`).
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +28,7 @@ def ranges(path: str, options: dict[str, Any]) -> list[tuple[int, int | None]]:
     A compressed file, and one in an encoding of several bytes a letter, is one.
     """
     dialect = Dialect.of(options)
-    size = files.stat(path).size
+    size = files.size(path)
     if size <= RANGE or files.is_packed(path) or not dialect.is_cuttable:
         return [(0, None)]
     starts = csv_blocks.cuts(path, dialect, size, RANGE)
@@ -41,7 +42,12 @@ def first_block(path: str, options: dict[str, Any]) -> tuple[list[str], bytes, i
       OSError: the file is empty, or no text.
     """
     dialect = Dialect.of(options)
-    with_header = next(csv_blocks.blocks(path, dialect), None)
+    return _below_header(next(csv_blocks.blocks(path, dialect), None), dialect)
+
+
+def _below_header(
+    with_header: bytes | None, dialect: Dialect
+) -> tuple[list[str], bytes, int]:
     if with_header is None:
         raise OSError("it is empty")
     if dialect.columns:
@@ -87,13 +93,17 @@ def batches(
       OSError: damaged, or no text.
     """
     dialect = Dialect.of(options)
-    names, _, header = first_block(path, options)
+    blocks = csv_blocks.blocks(path, dialect, start, stop)
+    if start:
+        names, _, _ = first_block(path, options)
+        above = None  # lines, with the first of the range
+    else:
+        names, first, header = _below_header(next(blocks, None), dialect)
+        blocks = itertools.chain([first], blocks)
+        above = 1 + header
     types = {n: csv_rows.TYPES[schema[n].kind] for n in names if n in schema}
-    above = 1 + header if not start else None  # lines, with the first of the range
     lines = 0
-    for i, block in enumerate(csv_blocks.blocks(path, dialect, start, stop)):
-        if i == 0 and not start and header:
-            _, block, _ = csv_blocks.split_header(block, dialect)
+    for block in blocks:
         batch = _parse_or_none(block, names, types, dialect)
         if batch is None:
             if above is None:

@@ -120,6 +120,16 @@ def ranges_of(
     return ranges
 
 
+def has_rows(path: str) -> bool:
+    """Whether a Parquet file has any.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    with _readable(path, "parquet"), _parquet(path) as file:
+        return bool(file.metadata.num_rows)
+
+
 def batches(
     path: str,
     file_format: str,
@@ -146,11 +156,15 @@ def batches(
     options = options or {}
     bad = bad or bad_rows(path, file_format)
     row = 1
-    with _readable(path, file_format):
-        if file_format == "parquet":
-            with _parquet(path) as file:
-                row += _rows_of(file.metadata, range(part.start))
-        for block in _blocks(path, file_format, part, schema, options, bad):
+    is_parquet = file_format == "parquet"
+    opened = _parquet(path) if is_parquet else contextlib.nullcontext()
+    with _readable(path, file_format), opened as file:
+        if is_parquet:
+            row += _rows_of(file.metadata, range(part.start))
+            blocks = _row_groups(file, part, schema)
+        else:
+            blocks = _blocks(path, file_format, part, schema, options, bad)
+        for block in blocks:
             for start in range(0, block.num_rows, BATCH_ROWS):
                 batch = _with_partitions(block.slice(start, BATCH_ROWS), options)
                 known = None if file_format in _TEXT else row
@@ -171,15 +185,7 @@ def _blocks(
     options: dict[str, Any],
     bad: BadRows,
 ) -> Iterator[pa.RecordBatch]:
-    if file_format == "parquet":
-        groups = list(range(part.start, part.stop or 0))
-        with _parquet(path) as file:
-            yield from file.iter_batches(
-                batch_size=_rows_a_batch(file.metadata, groups),
-                row_groups=groups,
-                columns=[name for name in file.schema_arrow.names if name in schema],
-            )
-    elif file_format == "csv":
+    if file_format == "csv":
         cut = (part.start, part.stop)
         yield from csv_files.batches(path, options, schema, bad, *cut)
     elif file_format == "jsonl":
@@ -196,6 +202,17 @@ def _blocks(
         for batch in tfrecord_files.batches(path):
             _check_kinds(tfrecord_files.fields(batch), schema, path)
             yield batch
+
+
+def _row_groups(
+    file: pa_parquet.ParquetFile, part: Range, schema: Schema
+) -> Iterator[pa.RecordBatch]:
+    groups = list(range(part.start, part.stop or 0))
+    yield from file.iter_batches(
+        batch_size=_rows_a_batch(file.metadata, groups),
+        row_groups=groups,
+        columns=[name for name in file.schema_arrow.names if name in schema],
+    )
 
 
 def _with_partitions(batch: pa.RecordBatch, options: dict[str, Any]) -> pa.RecordBatch:

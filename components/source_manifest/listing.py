@@ -123,24 +123,28 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
     Raises:
       DataError: a pattern matches nothing, or a file cannot be read.
     """
-    found = []
-    for source in sources:
-        for path, listed in list_files(source).items():
-            stat = _stat(path, source["environment"])
-            found.append(
-                SourceFile(
-                    environment=source["environment"],
-                    format=source["format"],
-                    path=path,
-                    size=stat.size,
-                    digest=_digest(path, stat, source["environment"]),
-                    version=stat.version,
-                    held_out=source["held_out"],
-                    options=listed.options,
-                    span=listed.span,
-                )
-            )
-    return found
+    listed = [
+        (source, path, told)
+        for source in sources
+        for path, told in list_files(source).items()
+    ]
+    return files.for_each(listed, _source_file)
+
+
+def _source_file(found: tuple[dict[str, Any], str, Listed]) -> SourceFile:
+    source, path, listed = found
+    stat = _stat(path, source["environment"])
+    return SourceFile(
+        environment=source["environment"],
+        format=source["format"],
+        path=path,
+        size=stat.size,
+        digest=_digest(path, stat, source["environment"]),
+        version=stat.version,
+        held_out=source["held_out"],
+        options=listed.options,
+        span=listed.span,
+    )
 
 
 def check_unchanged(file: SourceFile) -> None:
