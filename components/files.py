@@ -12,7 +12,8 @@ from typing import IO, Any, TypeVar
 
 from components import remote
 
-_T, _R = TypeVar("_T"), TypeVar("_R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 _AT_A_TIME = 16
 _PACKED = {".bz2": "bz2", ".gz": "gzip", ".lz4": "lz4", ".zst": "zstd"}
 

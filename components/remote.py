@@ -3,12 +3,13 @@
 Credentials and endpoints are those that the services' own clients find (variables,
 files, the machine's account), and in a Beam pipeline what its options say.
 
-Beam tries again for minutes what fails, credentials that are missing among it. So each
-bucket of `gs://` and `s3://` is asked once before, in a process, which fails in seconds.
+Beam tries again for minutes what fails, credentials that are missing among it. So a
+process asks each bucket of `gs://` and `s3://` once before, which fails in seconds.
 """
 
 import copy
 import io
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -144,7 +145,13 @@ class _Reader(io.RawIOBase):
         try:
             found = self._opened.read(len(buffer))
         except Exception as error:
-            raise _failed(self._url, "read", error) from error
+            failed = _failed(self._url, "read", error)
+            if isinstance(failed, FileNotFoundError):
+                failed = DataError(
+                    f"{self._url} was overwritten or removed while it was read; run"
+                    " again when nobody writes there"
+                )
+            raise failed from error
         buffer[: len(found)] = found
         return len(found)
 
@@ -227,11 +234,14 @@ def _ask_gs(bucket: str, name: str, listing: bool) -> None:
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     options = _options()
+    # Its warnings say what the sentence does.
+    logging.getLogger("google.auth").setLevel(logging.ERROR)
     without = ""
     try:
         google.auth.default(options.view_as(GoogleCloudOptions).gcp_oauth_scopes)
     except DefaultCredentialsError as error:
-        without = f" (asked without credentials: {_reason(error)})"
+        found = _reason(error).partition(". ")[0]
+        without = f" (asked without credentials: {found})"
     retry = DEFAULT_RETRY.with_timeout(_PATIENCE)
     how = {"retry": retry, "timeout": _PATIENCE}
     try:
@@ -241,7 +251,9 @@ def _ask_gs(bucket: str, name: str, listing: bool) -> None:
         else:
             client.bucket(bucket).get_blob(name, **how)
     except Exception as error:
-        raise OSError(f"{_reason(error)}{without}") from error
+        if not without:
+            raise
+        raise PermissionError(f"{_reason(error)}{without}") from error
 
 
 def _ask_s3(bucket: str, name: str, listing: bool) -> None:
@@ -264,23 +276,25 @@ def _ask_s3(bucket: str, name: str, listing: bool) -> None:
 def _failed(url: str, what: str, error: Exception) -> Exception:
     """The sentence; or, where it is so, that there is no such file."""
     cause = _cause(error)
-    if isinstance(cause, FileNotFoundError) or getattr(cause, "code", None) == 404:
-        if what == "read":
-            return FileNotFoundError(2, "No such file", url)
+    gone = isinstance(cause, FileNotFoundError) or getattr(cause, "code", None) == 404
+    if gone and what == "read":
+        return FileNotFoundError(2, "No such file", url)
     return DataError(
         f"{url} cannot be {what}: {_reason(error)}; check the address, the credentials"
         " and the network"
     )
 
 
-def _cause(error: BaseException) -> BaseException:
-    """What Beam's errors wrap."""
+def _cause(error: Any) -> Any:
+    """What Beam's and Google's errors wrap."""
     while details := getattr(error, "exception_details", None):
         error = next(iter(details.values()))
-    return error
+    return getattr(error, "cause", None) or error
 
 
 def _reason(error: Exception) -> str:
     cause = _cause(error)
-    text = " ".join(str(cause).split()).rstrip(".")
-    return text[:500] or type(cause).__name__
+    # Beam's error of S3 is of a sentence and a number.
+    text = cause.args[0] if len(cause.args) > 1 else cause
+    text = " ".join(str(text if isinstance(text, str) else cause).split())
+    return text.rstrip(".")[:400] or type(cause).__name__

@@ -28,8 +28,10 @@ def ranges(path: str, options: dict[str, Any]) -> list[tuple[int, int | None]]:
     A compressed file, and one in an encoding of several bytes a letter, is one.
     """
     dialect = Dialect.of(options)
+    if files.is_packed(path) or not dialect.is_cuttable:
+        return [(0, None)]
     size = files.size(path)
-    if size <= RANGE or files.is_packed(path) or not dialect.is_cuttable:
+    if size <= RANGE:
         return [(0, None)]
     starts = csv_blocks.cuts(path, dialect, size, RANGE)
     return list(zip(starts, [*starts[1:], size], strict=True))

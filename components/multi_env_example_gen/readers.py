@@ -156,12 +156,13 @@ def batches(
     options = options or {}
     bad = bad or bad_rows(path, file_format)
     row = 1
-    is_parquet = file_format == "parquet"
-    opened = _parquet(path) if is_parquet else contextlib.nullcontext()
+    opened: Any = contextlib.nullcontext()
+    if file_format == "parquet":
+        opened = _parquet(path)
     with _readable(path, file_format), opened as file:
-        if is_parquet:
+        if file_format == "parquet":
             row += _rows_of(file.metadata, range(part.start))
-            blocks = _row_groups(file, part, schema)
+            blocks = _row_groups(file, part, schema, not files.is_url(path))
         else:
             blocks = _blocks(path, file_format, part, schema, options, bad)
         for block in blocks:
@@ -205,13 +206,15 @@ def _blocks(
 
 
 def _row_groups(
-    file: pa_parquet.ParquetFile, part: Range, schema: Schema
+    file: pa_parquet.ParquetFile, part: Range, schema: Schema, use_threads: bool
 ) -> Iterator[pa.RecordBatch]:
+    """The rows; without threads it is read forwards, in one request of S3."""
     groups = list(range(part.start, part.stop or 0))
     yield from file.iter_batches(
         batch_size=_rows_a_batch(file.metadata, groups),
         row_groups=groups,
         columns=[name for name in file.schema_arrow.names if name in schema],
+        use_threads=use_threads,
     )
 
 

@@ -38,7 +38,7 @@ class Objects(dict):
 
 @dataclasses.dataclass
 class Request:
-    """One that was answered: `list`, `stat` or `read`, and the bytes of content sent."""
+    """One that was answered: `list`, `stat` or `read`; the bytes of content sent."""
 
     what: str
     name: str
@@ -92,6 +92,7 @@ class Store:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     store: Store
 
     def log_message(self, *_):
@@ -286,7 +287,7 @@ class S3Handler(_Handler):
     def _refuse(self, request: Request, status: int, code: str = "") -> None:
         codes = {403: "AccessDenied", 416: "InvalidRange", 500: "InternalError"}
         code = code or codes.get(status, "StubFailure")
-        body = f"<Error><Code>{code}</Code><Message>{code} it is</Message></Error>"
+        body = f"<Error><Code>{code}</Code><Message>{code}, {status}</Message></Error>"
         self._send(status, body.encode(), "application/xml")
 
 
