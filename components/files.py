@@ -1,16 +1,20 @@
 """Files to read, by path or by URL: this machine's, or those of Beam's filesystems.
 
-`gs://`, `s3://` and whatever else the installed Beam has a filesystem for; its options
-(credentials, endpoints) are Beam's own.
+`remote` reads the URLs.
 """
 
 import dataclasses
 import glob
 import os
-from typing import IO, Any
+from collections.abc import Callable, Iterable
+from concurrent import futures
+from typing import IO, Any, TypeVar
 
-from components.errors import DataError
+from components import remote
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_AT_A_TIME = 16
 _PACKED = {".bz2": "bz2", ".gz": "gzip", ".lz4": "lz4", ".zst": "zstd"}
 
 
@@ -20,7 +24,7 @@ class Stat:
 
     Attributes:
       size: bytes.
-      version: time of the last change here, checksum or generation of a URL.
+      version: time of the last change here, checksum that the service of a URL keeps.
     """
 
     size: int
@@ -38,15 +42,10 @@ def find(pattern: str) -> list[str]:
     Raises:
       DataError: a URL that cannot be listed.
     """
-    if not is_url(pattern):
-        found = glob.iglob(pattern, recursive=True)
-        return sorted(path for path in found if os.path.isfile(path))
-    try:
-        (result,) = _beam().match([pattern])
-    except Exception as error:
-        raise _unreachable(pattern, error) from error
-    listed = [one.path for one in result.metadata_list]
-    return sorted(path for path in listed if not path.endswith("/"))
+    if is_url(pattern):
+        return remote.find(pattern)
+    found = glob.iglob(pattern, recursive=True)
+    return sorted(path for path in found if os.path.isfile(path))
 
 
 def find_folders(pattern: str) -> list[str]:
@@ -78,26 +77,31 @@ def stat(path: str) -> Stat:
       OSError: there is no such file.
       DataError: a URL that cannot be asked.
     """
-    if not is_url(path):
-        found = os.stat(path)
-        return Stat(found.st_size, str(found.st_mtime_ns))
-    try:
-        # A file's own name may hold what a pattern would read as a wildcard.
-        (result,) = _beam().match([glob.escape(path)], [1])
-        for one in result.metadata_list:
-            return Stat(one.size_in_bytes, str(_beam().checksum(path)))
-    except Exception as error:
-        raise _unreachable(path, error) from error
-    raise FileNotFoundError(2, "No such file", path)
+    if is_url(path):
+        return Stat(*remote.stat(path))
+    found = os.stat(path)
+    return Stat(found.st_size, str(found.st_mtime_ns))
+
+
+def size(path: str) -> int:
+    """Bytes; raises as `stat` does, and asks a URL's service less."""
+    return remote.size(path) if is_url(path) else os.stat(path).st_size
+
+
+def for_each(paths: Iterable[_T], do: Callable[[_T], _R]) -> list[_R]:
+    """Does it for several files at a time: most of it is waiting for a service."""
+    with futures.ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return list(pool.map(do, paths))
 
 
 def open_file(path: str) -> IO[bytes]:
-    """The bytes as they lie there; can seek."""
-    if not is_url(path):
-        return open(path, "rb")
-    from apache_beam.io.filesystem import CompressionTypes
+    """The bytes as they lie there; can seek.
 
-    return _beam().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    Raises:
+      OSError: there is no such file, or it cannot be read.
+      DataError: a URL that cannot be read; so does every read.
+    """
+    return remote.open_file(path) if is_url(path) else open(path, "rb")
 
 
 def is_packed(path: str) -> bool:
@@ -105,31 +109,13 @@ def is_packed(path: str) -> bool:
     return os.path.splitext(path)[1] in _PACKED
 
 
-def open_stream(path: str, compression: str | None = "detect") -> Any:
-    """The content from its beginning, as an Arrow stream; must be closed.
+def open_stream(path: str) -> Any:
+    """The content from its beginning, unpacked where its name says so, for Arrow.
 
-    Args:
-      path: the file.
-      compression: of Arrow; `detect` goes by the name, None takes bytes as they are.
+    It must be closed.
     """
     import pyarrow as pa  # a wrong config is told before a third of a second has gone
 
-    if compression == "detect":
-        compression = _PACKED.get(os.path.splitext(path)[1])
+    compression = _PACKED.get(os.path.splitext(path)[1])
     source = open_file(path) if is_url(path) else path
     return pa.input_stream(source, compression=compression)
-
-
-def _beam() -> Any:
-    # Only where a URL is read: it takes seconds to import.
-    from apache_beam.io import filesystems
-
-    return filesystems.FileSystems
-
-
-def _unreachable(url: str, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return DataError(
-        f"{url} cannot be listed: {reason}; check the address, the credentials and the"
-        " network"
-    )

@@ -7,8 +7,6 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pa_parquet
-
 from components.errors import DataError
 from components.multi_env_example_gen import environments, readers
 from components.multi_env_example_gen.columns import KINDS, Column, Schema
@@ -88,15 +86,17 @@ def _columns_of(path: str, source: "FoundSource") -> tuple[Schema, bool]:
 
 
 def _have_rows(sources: Sequence["FoundSource"]) -> None:
-    rows: dict[str, int] = {}
+    found: dict[str, bool] = {}
     for source in sources:
-        if source.environment is not None:
-            count = 1  # as far as is known
-            if source.format == "parquet":
-                count = sum(pa_parquet.read_metadata(p).num_rows for p in source.files)
-            rows[source.environment] = rows.get(source.environment, 0) + count
-    for name, count in rows.items():
-        if not count:
+        name = source.environment
+        if name is None or found.get(name):
+            continue
+        # Of other formats none can be read that is empty.
+        found[name] = source.format != "parquet" or any(
+            readers.has_rows(path) for path in source.files
+        )
+    for name, has_rows in found.items():
+        if not has_rows:
             raise DataError(
                 f"environment {name!r} has no rows; check its files, or"
                 " remove it from data.environments"

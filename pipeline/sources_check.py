@@ -224,7 +224,7 @@ def _size_of(
         plan = bigquery.explain(source["options"], place)
         why = f"read anew at every run, as it {plan.unpinned}"
         return plan.size, why if plan.unpinned else ""
-    size = sum(files.stat(path).size for path in listed)
+    size = sum(files.for_each(listed, files.size))
     taken = [one.span for one in listed.values() if one.span is not None]
     return size, spans.tell(taken, source.get("spans", {}).get("last"))
 

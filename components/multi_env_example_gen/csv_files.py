@@ -5,6 +5,7 @@ through row by row, which finds the bad rows and their lines (`csv_rows`).
 """
 
 import gc
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,8 +29,10 @@ def ranges(path: str, options: dict[str, Any]) -> list[tuple[int, int | None]]:
     A compressed file, and one in an encoding of several bytes a letter, is one.
     """
     dialect = Dialect.of(options)
-    size = files.stat(path).size
-    if size <= RANGE or files.is_packed(path) or not dialect.is_cuttable:
+    if files.is_packed(path) or not dialect.is_cuttable:
+        return [(0, None)]
+    size = files.size(path)
+    if size <= RANGE:
         return [(0, None)]
     starts = csv_blocks.cuts(path, dialect, size, RANGE)
     return list(zip(starts, [*starts[1:], size], strict=True))
@@ -42,7 +45,12 @@ def first_block(path: str, options: dict[str, Any]) -> tuple[list[str], bytes, i
       OSError: the file is empty, or no text.
     """
     dialect = Dialect.of(options)
-    with_header = next(csv_blocks.blocks(path, dialect), None)
+    return _below_header(next(csv_blocks.blocks(path, dialect), None), dialect)
+
+
+def _below_header(
+    with_header: bytes | None, dialect: Dialect
+) -> tuple[list[str], bytes, int]:
     if with_header is None:
         raise OSError("it is empty")
     if dialect.columns:
@@ -88,14 +96,18 @@ def batches(
       OSError: damaged, or no text.
     """
     dialect = Dialect.of(options)
-    names, _, header = first_block(path, options)
+    blocks = csv_blocks.blocks(path, dialect, start, stop)
+    if start:
+        names, _, _ = first_block(path, options)
+        above = None  # lines, with the first of the range
+    else:
+        names, first, header = _below_header(next(blocks, None), dialect)
+        blocks = itertools.chain([first], blocks)
+        above = 1 + header
     types = {n: csv_rows.TYPES[schema[n].kind] for n in names if n in schema}
     gc.freeze()  # Arrow searches all of Python's objects for each block it parses
-    above = 1 + header if not start else None  # lines, with the first of the range
     lines = 0
-    for i, block in enumerate(csv_blocks.blocks(path, dialect, start, stop)):
-        if i == 0 and not start and header:
-            _, block, _ = csv_blocks.split_header(block, dialect)
+    for block in blocks:
         batch = _parse_or_none(block, names, types, dialect)
         if batch is None:
             if above is None:

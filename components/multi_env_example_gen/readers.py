@@ -125,6 +125,16 @@ def ranges_of(
     return ranges
 
 
+def has_rows(path: str) -> bool:
+    """Whether a Parquet file has any.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    with _readable(path, "parquet"), _parquet(path) as file:
+        return bool(file.metadata.num_rows)
+
+
 def batches(
     path: str,
     file_format: str,
@@ -151,11 +161,16 @@ def batches(
     options = options or {}
     bad = bad or bad_rows(path, file_format)
     row = 1
-    with _readable(path, file_format):
+    opened: Any = contextlib.nullcontext()
+    if file_format == "parquet":
+        opened = _parquet(path)
+    with _readable(path, file_format), opened as file:
         if file_format == "parquet":
-            with _parquet(path) as file:
-                row += _rows_of(file.metadata, range(part.start))
-        for block in _blocks(path, file_format, part, schema, options, bad):
+            row += _rows_of(file.metadata, range(part.start))
+            blocks = _row_groups(file, part, schema, not files.is_url(path))
+        else:
+            blocks = _blocks(path, file_format, part, schema, options, bad)
+        for block in blocks:
             for start in range(0, block.num_rows, BATCH_ROWS):
                 batch = _with_partitions(block.slice(start, BATCH_ROWS), options)
                 known = None if file_format in _TEXT else row
@@ -176,15 +191,7 @@ def _blocks(
     options: dict[str, Any],
     bad: BadRows,
 ) -> Iterator[pa.RecordBatch]:
-    if file_format == "parquet":
-        groups = list(range(part.start, part.stop or 0))
-        with _parquet(path) as file:
-            yield from file.iter_batches(
-                batch_size=_rows_a_batch(file.metadata, groups),
-                row_groups=groups,
-                columns=[name for name in file.schema_arrow.names if name in schema],
-            )
-    elif file_format == "csv":
+    if file_format == "csv":
         cut = (part.start, part.stop)
         yield from csv_files.batches(path, options, schema, bad, *cut)
     elif file_format == "jsonl":
@@ -201,6 +208,19 @@ def _blocks(
         for batch in tfrecord_files.batches(path):
             _check_kinds(tfrecord_files.fields(batch), schema, path)
             yield batch
+
+
+def _row_groups(
+    file: pa_parquet.ParquetFile, part: Range, schema: Schema, use_threads: bool
+) -> Iterator[pa.RecordBatch]:
+    """The rows; without threads it is read forwards, in one request of S3."""
+    groups = list(range(part.start, part.stop or 0))
+    yield from file.iter_batches(
+        batch_size=_rows_a_batch(file.metadata, groups),
+        row_groups=groups,
+        columns=[name for name in file.schema_arrow.names if name in schema],
+        use_threads=use_threads,
+    )
 
 
 def _with_partitions(batch: pa.RecordBatch, options: dict[str, Any]) -> pa.RecordBatch:

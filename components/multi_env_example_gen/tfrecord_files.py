@@ -1,6 +1,7 @@
 """TFRecords of tf.Examples, plain or gzipped, decoded by tfx_bsl's C++."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import google_crc32c
 import pyarrow as pa
@@ -45,26 +46,31 @@ def records(path: str) -> Iterator[bytes]:
     """
     with files.open_file(path) as file:
         gzipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        with pa.input_stream(file, compression="gzip" if gzipped else None) as stream:
+            yield from _payloads(stream)
+
+
+def _payloads(stream: Any) -> Iterator[bytes]:
     rest = b""
-    with files.open_stream(path, "gzip" if gzipped else None) as stream:
-        while chunk := stream.read(_CHUNK):
-            rest = rest + chunk if rest else chunk
-            at, end = 0, len(rest)
-            while end - at >= 12:
-                length = int.from_bytes(rest[at : at + 8], "little")
-                if _masked(rest[at : at + 8]) != rest[at + 8 : at + 12]:
-                    raise OSError(
-                        "a record's length is damaged, or it is no TFRecord at all"
-                    )
-                stop = at + 12 + length
-                if stop + 4 > end:
-                    break
-                record = rest[at + 12 : stop]
-                if _masked(record) != rest[stop : stop + 4]:
-                    raise OSError("a record's checksum is not its own")
-                yield record
-                at = stop + 4
-            rest = rest[at:]
+    while chunk := stream.read(_CHUNK):
+        rest = rest + chunk if rest else chunk
+        at, end = 0, len(rest)
+        while end - at >= 12:
+            length = int.from_bytes(rest[at : at + 8], "little")
+            if _masked(rest[at : at + 8]) != rest[at + 8 : at + 12]:
+                raise OSError(
+                    "a record's length is damaged, or it is no TFRecord at all"
+                )
+            stop = at + 12 + length
+            if stop + 4 > end:
+                break
+            record = rest[at + 12 : stop]
+            if _masked(record) != rest[stop : stop + 4]:
+                raise OSError("a record's checksum is not its own")
+            yield record
+            at = stop + 4
+        rest = rest[at:]
     if rest:
         raise OSError("it ends within a record")
 

@@ -131,24 +131,30 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
       DataError: a pattern matches nothing, a file cannot be read, or BigQuery does not
         take a query.
     """
-    found = []
-    for source in sources:
-        for path, listed in list_files(source).items():
-            stat, digest = _found(source, path)
-            found.append(
-                SourceFile(
-                    environment=source["environment"],
-                    format=source["format"],
-                    path=path,
-                    size=stat.size,
-                    digest=digest,
-                    version=stat.version,
-                    held_out=source["held_out"],
-                    options=listed.options,
-                    span=listed.span,
-                )
-            )
-    return found
+    listed = [
+        (source, path, told)
+        for source in sources
+        for path, told in list_files(source).items()
+    ]
+    return files.for_each(listed, _source_file)
+
+
+def _source_file(
+    found: tuple[dict[str, Any], str, Listed],
+) -> SourceFile:
+    source, path, listed = found
+    stat, digest = _found(source, path)
+    return SourceFile(
+        environment=source["environment"],
+        format=source["format"],
+        path=path,
+        size=stat.size,
+        digest=digest,
+        version=stat.version,
+        held_out=source["held_out"],
+        options=listed.options,
+        span=listed.span,
+    )
 
 
 def _found(source: dict[str, Any], path: str) -> tuple[files.Stat, str]:

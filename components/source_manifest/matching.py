@@ -67,7 +67,7 @@ def _of_patterns(source: dict[str, Any]) -> Matches:
         matched: dict[str, dict[str, str | None]] = {path: {} for path in found}
         for folder in [] if matched else _folders(pattern):
             for path in files.find_below(folder):
-                below = path[len(folder) :].strip("/")
+                below = _below(path, folder)
                 if _is_visible(below):
                     matched[path] = _partitions(below)
         if not matched:
@@ -125,6 +125,13 @@ def _folders(pattern: str) -> list[str]:
     if files.is_url(pattern):
         return [pattern.rstrip("/")]
     return files.find_folders(pattern)
+
+
+def _below(path: str, folder: str) -> str:
+    """The path within a folder, of which a URL's may hold wildcards."""
+    if files.is_url(path):
+        return path.split("/", folder.count("/") + 1)[-1]
+    return path[len(folder) :].strip("/")
 
 
 def _is_visible(below: str) -> bool:
