@@ -95,7 +95,9 @@ def explain(options: dict[str, Any], where: str) -> Plan:
         changes = None if reason else _changes(client, tables)
         if isinstance(changes, str):
             reason = changes
-    fields = (Field(f.name, f.field_type, f.mode == "REPEATED") for f in job.schema)
+    fields = (
+        Field(f.name, f.field_type, f.mode == "REPEATED") for f in job.schema or ()
+    )
     digest = uuid.uuid4().hex
     if not reason:
         pinned = json.dumps([options["query"], changes]).encode()

@@ -11,8 +11,8 @@ from collections.abc import Collection
 
 _DIFFERS = re.compile(
     r"\b(?:CURRENT_(?:DATE|DATETIME|TIME|TIMESTAMP)|RAND|GENERATE_UUID|SESSION_USER"
-    r"|TABLESAMPLE|EXTERNAL_QUERY|CREATE\s+TEMP\w*\s+FUNCTION|(?:AI|ML)\s*\.\s*\w+)\b"
-    r"|@@\w+",
+    r"|TABLESAMPLE|EXTERNAL_QUERY|CREATE\s+TEMP\w*\s+FUNCTION"
+    r"|(?:AEAD|AI|KEYS|ML)\s*\.\s*\w+)\b|@@\w+",
     re.IGNORECASE,
 )
 _NOISE = re.compile(

@@ -171,6 +171,20 @@ class PipelineConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _queries_one_project(self) -> "PipelineConfig":
+        asked = {one["options"].get("project") for one in self.data.sources} - {None}
+        for i, option in enumerate(self.beam):
+            key, _, project = option.partition("=")
+            if key == "--project" and asked - {project}:
+                raise problem(
+                    ["beam", i],
+                    f"is {short(option)}, but a query of data.environments is asked in"
+                    f" {min(asked - {project})}, which Beam would not do; name the same"
+                    " project",
+                )
+        return self
+
+    @model_validator(mode="after")
     def _slices_are_no_label(self) -> "PipelineConfig":
         label = self.data.label
         for i, cross in enumerate(self.evaluate.slices):

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import tensorflow as tf
 from apache_beam.io.gcp.bigquery import BigQueryQueryPriority
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 from components import bigquery, files
 from components.bigquery import Field
@@ -119,6 +120,7 @@ def _read(
     try:
         with make_pipeline() as pipeline:
             for i, (query, step) in enumerate(zip(queries, steps, strict=True)):
+                _check_project(query, pipeline)
                 rows = pipeline | f"Read{i}" >> _reader(query.options)
                 _ = rows | f"Write{i}" >> step
     except Exception as error:
@@ -134,6 +136,16 @@ def _read(
         [_listed(query, path) for path in step.written()]
         for query, step in zip(queries, steps, strict=True)
     ]
+
+
+def _check_project(query: SourceFile, pipeline: beam.Pipeline) -> None:
+    """Beam asks in the project of its own options, where another table may lie."""
+    billed = pipeline.options.view_as(GoogleCloudOptions).project
+    if billed not in (None, query.options["project"]):
+        raise DataError(
+            f"{query.path} is asked in {query.options['project']!r}, but Beam has"
+            f" --project={billed}; name the same project"
+        )
 
 
 def _reader(options: dict[str, Any]) -> beam.PTransform:

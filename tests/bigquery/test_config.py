@@ -94,6 +94,17 @@ def test_mistakes(write, changes, sentence):
     assert sentence in refused(write({"north": north, "south": SOUTH}))
 
 
+def test_another_project_of_beam(write):
+    path = write()
+    with pytest.raises(ConfigError) as error:
+        load_config(path, sets=["beam=--project=other"])
+    assert str(error.value).endswith(
+        "beam is '--project=other', but a query of data.environments is asked in"
+        " my-project, which Beam would not do; name the same project"
+    )
+    load_config(path, sets=["beam=--project=my-project"])
+
+
 def test_mistakes_need_nothing_heavy(write):
     path = write({"north": {"bigquery": QUERY}, "south": SOUTH})
     code = (

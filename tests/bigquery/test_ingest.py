@@ -265,6 +265,18 @@ def test_a_bucket_that_cannot_be_written(tmp_path, service, source, rows):
     assert "\n" not in text and len(text) < 300
 
 
+def test_another_project_of_beam(tmp_path, service, source, rows):
+    files = listing.build_manifest([source])
+    options = [RUNNER, "--project=other"]
+    with pytest.raises(DataError) as error:
+        ingest.ingest(files, SPEC, str(tmp_path), lambda: beam.Pipeline(argv=options))
+    assert str(error.value) == (
+        f"bigquery: {QUERY} is asked in 'p', but Beam has --project=other; name the"
+        " same project"
+    )
+    assert "query" not in service.asked
+
+
 def test_an_interrupted_read_leaves_nothing(tmp_path, source, rows):
     class Interrupted(beam.Pipeline):
         def __exit__(self, *error):
