@@ -14,7 +14,7 @@ from components import remote
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_AT_A_TIME = 16
+_AT_A_TIME = 8  # the clients keep ten connections
 _PACKED = {".bz2": "bz2", ".gz": "gzip", ".lz4": "lz4", ".zst": "zstd"}
 
 
