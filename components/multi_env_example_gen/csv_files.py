@@ -20,7 +20,7 @@ from components.multi_env_example_gen.bad_rows import BadRows
 from components.multi_env_example_gen.columns import Schema, fits_float
 from components.multi_env_example_gen.csv_blocks import Dialect
 
-RANGE = 64 << 20
+RANGE = 32 << 20
 
 
 def ranges(path: str, options: dict[str, Any]) -> list[tuple[int, int | None]]:
