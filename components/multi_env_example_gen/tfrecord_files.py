@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from components import files
 
 _CHUNK = 8 << 20
-_BATCH_ROWS, _BATCH_BYTES = 1 << 13, 32 << 20
+_BATCH_ROWS, _BATCH_BYTES = 1 << 12, 32 << 20
 
 
 def batches(path: str) -> Iterator[pa.RecordBatch]:

@@ -67,6 +67,8 @@ def page(make, names, checks=None, context=None, history=None, **kwargs):
         },
         "slices": {"eval": {'["carrier"]': [[["OO"], 6]]}},
         "missing": {"temp": 1573},
+        "bad_rows": {"jfk.csv": {"rows": 4, "unit": "line", "first": [17, 90, 1091]}},
+        "left_out": 1234,
     }
     decision = decide(results, counts, checks or OVER_ENVIRONMENTS)
     material = report.Material(
@@ -123,6 +125,8 @@ def test_the_page_is_well_formed_and_has_every_section(make):
     for words in (
         "3,708",
         "temp 1,573",
+        "4 of jfk.csv (lines 17, 90, 1,091, ...)",
+        "left out: 1,234",
         "OO (6)",
         "25.0 % positive",
         "held out",
