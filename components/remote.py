@@ -297,4 +297,8 @@ def _reason(error: Exception) -> str:
     # Beam's error of S3 is of a sentence and a number.
     text = cause.args[0] if len(cause.args) > 1 else cause
     text = " ".join(str(text if isinstance(text, str) else cause).split())
+    # "HTTPSConnectionPool(...): ... (Caused by X('<... at 0x1>: Name not known'))"
+    inner = re.search(r"\(Caused by \w+\(['\"]?(?:<.*?>: )?(.*?)['\"]?\)\)", text)
+    if inner:
+        text = text.replace(text[: inner.end()], inner.group(1), 1)
     return text.rstrip(".")[:400] or type(cause).__name__

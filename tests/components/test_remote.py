@@ -390,7 +390,7 @@ class TestFailures:
             start = time.monotonic()
             url = f"{scheme}://{path}"
             status = validate(tmp_path, f"{{csv: '{url}'}}", f"{{csv: '{url}2'}}")
-            assert time.monotonic() - start < 8
+            assert time.monotonic() - start < 25
             error = capfd.readouterr().err
             assert status == 2, error
             assert "Traceback" not in error
@@ -432,7 +432,8 @@ class TestFailures:
             url = f"http://127.0.0.1:{taken.getsockname()[1]}"
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
             monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
-            refused("check the address, the credentials and the network")
+            said = refused("check the address, the credentials and the network")
+            assert "object at 0x" not in said and "Caused by" not in said
 
     def test_no_credentials(self, store, scheme, refused, monkeypatch, tmp_path):
         for name in ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_ACCESS_KEY_ID"):
