@@ -1,5 +1,6 @@
 """The real pipeline, run by its command on a sample of the flights."""
 
+import gzip
 import json
 import pathlib
 import subprocess
@@ -153,16 +154,19 @@ def test_training_left_its_curves(first, project):
     assert list(logs.rglob("events.out.tfevents.*"))
 
 
-def test_truncated_source_ends_in_a_sentence_and_leaves_nothing(tmp_path):
+def test_bad_source_ends_in_a_sentence_and_leaves_nothing(tmp_path):
+    """One that only ingestion meets: what `validate` finds never makes a run."""
     write_sample(tmp_path / "data")
     broken = Project(tmp_path)
     broken.config.write_text(textwrap.dedent(CONFIG))
-    source = tmp_path / "data" / "lga.tfrecord.gz"
-    source.write_bytes(source.read_bytes()[:-2000])
+    source = tmp_path / "data" / "jfk-b.csv.gz"
+    with gzip.open(source, "at") as file:
+        file.write("1,2\n")
     run = broken.run()
     assert run.exit_code == 2
     assert run.stderr.count("\n") == 1
-    assert "lga.tfrecord.gz cannot be read as tfrecord" in run.stderr
+    assert "jfk-b.csv.gz, line " in run.stderr
+    assert ": has 2 fields where " in run.stderr
     assert run.summary["error"] == {
         "exit": 2,
         "sentence": run.stderr.removeprefix("tfx-irm: ").strip(),
