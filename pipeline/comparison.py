@@ -154,6 +154,11 @@ def best_of(rows: Sequence[Mapping[str, Any]], column: Column) -> set[str]:
     return {method for method, value in shown.items() if badness(value) == least}
 
 
+def numbers(entry: Mapping[str, Any]) -> list[str]:
+    """`METRICS` of an environment as text; `-` where undefined."""
+    return ["-" if math.isnan(entry[m]) else f"{entry[m]:.3f}" for m in METRICS]
+
+
 def cell(figures: Sequence[float], digits: int) -> str:
     """`0.712 ± 0.004`; without the second part for one seed, and `-` for none."""
     mean, spread = figures

@@ -1,6 +1,5 @@
 """A comparison to look at: the table for the terminal, the page with its plots."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,10 +77,7 @@ def page(document: Mapping[str, Any]) -> str:
                 "environment": name,
                 "split": entry["split"],
                 "examples": f"{entry['examples']:,}",
-                "numbers": [
-                    "-" if math.isnan(entry[m]) else f"{entry[m]:.3f}"
-                    for m in comparison.METRICS
-                ],
+                "numbers": comparison.numbers(entry),
             }
             for run in runs
             for name, entry in run["environments"].items()

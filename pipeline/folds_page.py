@@ -96,10 +96,7 @@ def page(name: str, seconds: float, summary: Mapping[str, Any]) -> str:
                 "environment": svg.shortened(name, _MOST),
                 "split": entry["split"],
                 "examples": f"{entry['examples']:,}",
-                "numbers": [
-                    "-" if math.isnan(entry[m]) else f"{entry[m]:.3f}"
-                    for m in comparison.METRICS
-                ],
+                "numbers": comparison.numbers(entry),
             }
             for fold in folds
             for name, entry in measured(fold).items()

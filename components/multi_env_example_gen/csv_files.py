@@ -7,7 +7,7 @@ through row by row, which finds the bad rows and their lines (`csv_rows`).
 import gc
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from components.multi_env_example_gen.columns import Schema, fits_float
 from components.multi_env_example_gen.csv_blocks import Dialect
 
 RANGE = 32 << 20
+_SKIP = {"invalid_row_handler": lambda row: "skip"}  # told when they are read
 
 
 def ranges(path: str, options: dict[str, Any]) -> list[tuple[int, int | None]]:
@@ -68,8 +69,7 @@ def schema_of(path: str, options: dict[str, Any]) -> pa.Schema:
     dialect = Dialect.of(options)
     if not block.strip(b"\r\n"):
         return pa.schema([(name, pa.null()) for name in names])
-    skip = {"invalid_row_handler": lambda row: "skip"}
-    return _parse(block, names, {}, dialect, skip).schema
+    return _parse(block, names, {}, dialect, _SKIP).schema
 
 
 def batches(
@@ -174,10 +174,14 @@ def _parse(
     return batch
 
 
-def number_kind(path: str, options: dict[str, Any], name: str) -> str:
-    """The kind of a column by most of its first cells: bytes, int or float."""
+def number_kinds(
+    path: str, options: dict[str, Any], wanted: Collection[str]
+) -> dict[str, str]:
+    """Kinds of columns by most of their first cells: bytes, int or float."""
     names, block, _ = first_block(path, options)
-    dialect = Dialect.of(options)
-    skip = {"invalid_row_handler": lambda row: "skip"}
-    texts = _parse(block, [*names], {name: pa.string()}, dialect, skip).column(0)
-    return csv_rows.kind_of(texts.drop_null().to_pylist())
+    types = {name: pa.string() for name in wanted}
+    batch = _parse(block, names, types, Dialect.of(options), _SKIP)
+    return {
+        name: csv_rows.kind_of(column.drop_null().to_pylist())
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }

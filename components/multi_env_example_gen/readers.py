@@ -370,8 +370,12 @@ def _settle(
     """
     mine = next((found[path] for found in schemas.values() if path in found), {})
     others = [one for found in schemas.values() for one in found.values()]
+    wanted = []
     for name, column in mine.items():
         kinds = {one[name].kind for one in others if name in one}
         if column.kind == "bytes" and (name in numbers or kinds & {"int", "float"}):
-            with _readable(path, "csv"):
-                mine[name] = Column(csv_files.number_kind(path, options, name))
+            wanted.append(name)
+    if wanted:
+        with _readable(path, "csv"):
+            kinds_found = csv_files.number_kinds(path, options, wanted)
+        mine.update({name: Column(kind) for name, kind in kinds_found.items()})

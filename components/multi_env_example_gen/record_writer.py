@@ -4,7 +4,6 @@ TensorFlow's writer takes a record at a time and keeps other threads of Python w
 while it packs it; here a batch goes at once.
 
     record       length (8 bytes), its checksum (4), the example, its checksum (4)
-    checksum     CRC-32C, rotated by 15 bits, and a constant added
 """
 
 import zlib
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from components.errors import DataError
+from components.multi_env_example_gen.tfrecord_files import masked
 
 _LEVEL = 1  # shards are read once or twice: time counts more than a tenth of the size
 _GZIP = 31  # zlib's window bits, with gzip's header, which tells no time here
@@ -74,7 +74,7 @@ def frames(records: pa.BinaryArray) -> pa.Buffer:
     heads = np.empty((len(known), 12), np.uint8)
     heads[:, :8] = known.view(np.uint8).reshape(-1, 8)
     sums = [google_crc32c.value(head[:8].tobytes()) for head in heads]
-    heads[:, 8:] = _masked(sums).view(np.uint8).reshape(-1, 4)
+    heads[:, 8:] = _checksums(sums).reshape(-1, 4)
     _, offsets, data = records.buffers()
     content = data.to_pybytes()
     offsets = np.frombuffer(offsets, np.int32)[records.offset :][: len(records) + 1]
@@ -82,16 +82,16 @@ def frames(records: pa.BinaryArray) -> pa.Buffer:
         google_crc32c.value(content[a:b])
         for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
     ]
-    tails = _fixed(_masked(sums).view(np.uint8), 4)
+    tails = _fixed(_checksums(sums), 4)
     framed = pc.binary_join_element_wise(
         _fixed(heads.ravel(), 12).take(pa.array(which)), records, tails, b""
     )
     return framed.buffers()[2].slice(0, int(lengths.sum()) + 16 * len(records))
 
 
-def _masked(sums: list[int]) -> np.ndarray:
-    crc = np.array(sums, np.uint32)
-    return ((crc >> 15 | crc << 17) + np.uint32(0xA282EAD8)).astype("<u4")
+def _checksums(sums: list[int]) -> np.ndarray:
+    """Four bytes each; uint8 [4 n]."""
+    return masked(np.array(sums, np.int64)).astype("<u4").view(np.uint8)
 
 
 def _fixed(content: np.ndarray, size: int) -> pa.BinaryArray:

@@ -58,7 +58,7 @@ def _payloads(stream: Any) -> Iterator[bytes]:
         at, end = 0, len(rest)
         while end - at >= 12:
             length = int.from_bytes(rest[at : at + 8], "little")
-            if _masked(rest[at : at + 8]) != rest[at + 8 : at + 12]:
+            if _checksum(rest[at : at + 8]) != rest[at + 8 : at + 12]:
                 raise OSError(
                     "a record's length is damaged, or it is no TFRecord at all"
                 )
@@ -66,7 +66,7 @@ def _payloads(stream: Any) -> Iterator[bytes]:
             if stop + 4 > end:
                 break
             record = rest[at + 12 : stop]
-            if _masked(record) != rest[stop : stop + 4]:
+            if _checksum(record) != rest[stop : stop + 4]:
                 raise OSError("a record's checksum is not its own")
             yield record
             at = stop + 4
@@ -75,11 +75,17 @@ def _payloads(stream: Any) -> Iterator[bytes]:
         raise OSError("it ends within a record")
 
 
-def _masked(record: bytes) -> bytes:
-    """CRC-32C as TFRecords have it: rotated by 15 bits, and a constant added."""
-    crc = google_crc32c.value(record)
-    rotated = (crc >> 15 | crc << 17) + 0xA282EAD8
-    return (rotated & 0xFFFFFFFF).to_bytes(4, "little")
+def _checksum(content: bytes) -> bytes:
+    return masked(google_crc32c.value(content)).to_bytes(4, "little")
+
+
+def masked(crc: Any) -> Any:
+    """CRC-32C as TFRecords have it: rotated by 15 bits, and a constant added.
+
+    Args:
+      crc: an integer, or an array of 64 bits each.
+    """
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def fields(batch: pa.RecordBatch) -> list[pa.Field]:
