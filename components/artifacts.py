@@ -17,3 +17,9 @@ class InvarianceReport(artifact.Artifact):
     """`decision.json` and `report.html`: what was decided, and why."""
 
     TYPE_NAME = "components.InvarianceReport"
+
+
+class EnvironmentReport(artifact.Artifact):
+    """`environments.json`, `environments.html`: what differs between environments."""
+
+    TYPE_NAME = "components.EnvironmentReport"

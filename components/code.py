@@ -9,7 +9,7 @@ import hashlib
 import os
 
 CODE_KEY = "code"
-_SUFFIXES = (".py", ".j2")
+_SUFFIXES = (".py", ".j2", ".js")
 
 
 def fingerprint(folder: str, *files: str) -> str:

@@ -40,13 +40,17 @@ def tells_reason(do: Callable) -> Callable:
     return wrapped
 
 
+def stage_folder(output_dict: dict[str, list[Any]]) -> str:
+    """The folder of a stage, which outlives a failure: `<root>/<component>`."""
+    uri = next(artifacts[0].uri for artifacts in output_dict.values() if artifacts)
+    return os.path.dirname(os.path.dirname(uri.rstrip("/")))
+
+
 def _write(output_dict: dict[str, list[Any]], payload: dict[str, Any]) -> None:
     from tfx.dsl.io import fileio
 
-    for artifacts in output_dict.values():
-        if artifacts:
-            folder = os.path.dirname(os.path.dirname(artifacts[0].uri.rstrip("/")))
-            fileio.makedirs(folder)
-            with fileio.open(os.path.join(folder, ERROR_FILE), "w") as file:
-                file.write(json.dumps(payload))
-            return
+    if any(output_dict.values()):
+        folder = stage_folder(output_dict)
+        fileio.makedirs(folder)
+        with fileio.open(os.path.join(folder, ERROR_FILE), "w") as file:
+            file.write(json.dumps(payload))

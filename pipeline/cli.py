@@ -45,6 +45,12 @@ examples:
   tfx-irm validate examples/flights/config.yaml
   tfx-irm validate examples/flights/config.yaml --method irm_v1
 """,
+    "inspect": """\
+examples:
+  tfx-irm inspect examples/flights/config.yaml
+  tfx-irm inspect examples/flights/config.yaml --set inspect.tells_environment=off
+  tfx-irm inspect examples/flights/config.yaml --set inspect.leak.max=0.9
+""",
     "compare": """\
 examples:
   tfx-irm compare examples/flights/config.yaml
@@ -134,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, do, summary in (
         ("run", _run, "run a pipeline here, from its sources to its verdict"),
         ("validate", _validate, "check a config and its sources; run nothing"),
+        ("inspect", _inspect, "look for what makes environments unfit; train nothing"),
         ("compare", _compare, "train several methods on the same data; decide nothing"),
         ("tune", _tune, "search hyperparameters; held-out data are never read"),
         ("report", _report, "print where the report of a run is"),
@@ -163,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="N",
                 help="seeds of each, from train.seed on; default: 1",
             )
-        elif name != "report":
+        elif name not in ("report", "inspect"):
             command.add_argument(
                 "--method",
                 metavar="NAME",
@@ -182,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
                     help="training_environments, worst_training_environment,"
                     " leave_one_environment_out or invariance; default: tune.select",
                 )
-        else:
+        elif name == "report":
             command.add_argument("--run", metavar="ID", help="a run; default: the last")
             command.add_argument(
                 "--open", action="store_true", help="open it in the browser"
@@ -251,7 +258,16 @@ def _run(options: argparse.Namespace) -> int:
     return result.exit_code
 
 
-def _not_each(config: Any, command: str) -> None:
+def _inspect(options: argparse.Namespace) -> int:
+    config = _load(options)
+    _not_each(config, "inspect", "compares")
+    _prepare(config)
+    from pipeline import inspection
+
+    return inspection.inspect(config, debug=options.debug)
+
+
+def _not_each(config: Any, command: str, does: str = "trains on") -> None:
     """Refuses what looks at one set of training environments."""
     if config.data.each:
         key = ".".join(("data", *config.data.each_key))
@@ -260,7 +276,7 @@ def _not_each(config: Any, command: str) -> None:
             mend = f"--set {key}= --set data.environments.NAME.held_out=true"
         raise ConfigError(
             f"{config.place('data', *config.data.each_key)} is each, and tfx-irm"
-            f" {command} trains on the same environments throughout; name the one to"
+            f" {command} {does} the same environments throughout; name the one to"
             f" hold out: {mend}"
         )
 

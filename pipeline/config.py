@@ -29,6 +29,7 @@ from pipeline.config_types import (
 )
 from pipeline.data_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.data_config import Data
+from pipeline.inspect_config import Inspect
 from pipeline.train_config import Train
 from pipeline.tune_config import Tune
 
@@ -92,6 +93,7 @@ class PipelineConfig(Section):
     root: LocalPath = Field(default="runs-root", validate_default=True)
     task: Literal["binary"] = "binary"
     data: Data
+    inspect: Inspect = Inspect()
     train: Train = Train()
     tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()

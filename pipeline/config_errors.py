@@ -23,6 +23,7 @@ _LATER = {
 }
 # As pydantic names the forms of a union; no key has such a name.
 _TAGS = frozenset({"<column>", "<named>", "<share>", "<values>", "<each>", "<names>"})
+_MOST_PLACES = 3  # more are no help
 
 
 def sentence(
@@ -218,7 +219,7 @@ def _mend_key(loc: Path) -> str:
     legal = {name for model in _sections_at(loc[:-1]) for name in _fields(model)}
     if not difflib.get_close_matches(key, legal, n=1, cutoff=0.6):
         elsewhere = [".".join(map(str, p)) for p in _every_key() if p[-1] == key]
-        if elsewhere:
+        if 0 < len(elsewhere) <= _MOST_PLACES:
             return f"; it belongs to {' or '.join(elsewhere)}"
     return nearest(key, legal)
 

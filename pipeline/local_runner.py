@@ -52,14 +52,16 @@ def run(config: PipelineConfig, *, debug: bool = False) -> RunResult:
         except KeyboardInterrupt:
             say("\ninterrupted; the same command goes on after the last finished stage")
             raise
-        from pipeline import summary
+        from pipeline import inspection, summary
 
+        kept = inspection.collect(config.root, progress.outputs, folder, started)
         result = summary.build(
             config=config,
             run_id=run_id,
             stages=progress.stages,
             outputs=progress.outputs,
             error=progress.error([]),
+            findings=kept["findings"] if kept else None,
         )
         path = summary.write(result, folder, progress.outputs)
         summary.tell(result, folder, progress.outputs, say, time.time() - started)

@@ -13,6 +13,8 @@ from tfx.dsl.components.base import base_node
 
 import trainer_module
 from components import code
+from components.environment_validator.component import EnvironmentValidator
+from components.environment_validator.executor import Options as Inspected
 from components.evaluator.component import Evaluator
 from components.invariance_validator.component import InvarianceValidator
 from components.multi_env_example_gen import environments, shards
@@ -40,16 +42,31 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       DataError: environments told by a column cannot be read from the data.
     """
     settings = custom_config(config)
-    prepared = _prepare(config, settings)
-    trainer = _trainer(config, prepared, settings)
     baseline = _latest_blessed_model()
+    prepared = _prepare(config, settings, baseline)
+    trainer = _trainer(config, prepared, settings)
     evaluator = _evaluator(config, prepared.examples, trainer, baseline)
     validator = _validator(config, prepared, trainer, evaluator, baseline, settings)
     pusher = Pusher(
         trainer.outputs["model"], validator.outputs["blessing"], config.push.path
     )
-    nodes = [trainer, baseline, evaluator, validator, pusher]
+    nodes = [trainer, evaluator, validator, pusher]
     return _graph(config.name, [*prepared.components, *nodes], runtime)
+
+
+def create_inspection(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
+    """The graph that looks at the environments and trains nothing.
+
+    It is the beginning of that of `create_pipeline`, which reuses what it has made.
+
+    Args:
+      config: validated.
+      runtime: says where.
+    """
+    ingested = _ingest(config, SourceManifest(config.data.sources))
+    baseline = _latest_blessed_model()
+    inspected = _environment_validator(config, ingested, baseline)
+    return _graph(config.name, [*ingested.components, baseline, inspected], runtime)
 
 
 def create_comparison(
@@ -69,7 +86,7 @@ def create_comparison(
       DataError: environments told by a column cannot be read from the data.
     """
     config = next(iter(candidates.values()))
-    prepared = _prepare(config, custom_config(config))
+    prepared = _prepare(config, custom_config(config), _latest_blessed_model())
     nodes: list[base_node.BaseNode] = []
     for label, candidate in candidates.items():
         settings = custom_config(candidate)
@@ -100,7 +117,7 @@ def create_folds(
     for i, name in enumerate(environments, 1):
         fold = config.fold(name)
         settings = custom_config(fold, [e for e in environments if e != name])
-        prepared = _prepare(fold, settings, manifest)
+        prepared = _transformed(fold, settings, _ingest(fold, manifest))
         trainer = _trainer(fold, prepared, settings)
         evaluator = _evaluator(fold, prepared.examples, trainer, None)
         validator = _validator(fold, prepared, trainer, evaluator, None, settings)
@@ -124,7 +141,7 @@ def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       DataError: environments told by a column cannot be read from the data.
     """
     settings = custom_config(config)
-    prepared = _prepare(config, settings)
+    prepared = _prepare(config, settings, _latest_blessed_model())
     tune = {
         "trials": config.tune.trials,
         "rule": config.tune.select,
@@ -156,33 +173,68 @@ def _graph(
 
 
 @dataclasses.dataclass(frozen=True)
+class _Ingested:
+    """Examples, their statistics and schema; the manifest is the first component."""
+
+    components: list[base_node.BaseNode]
+    examples: Any
+    statistics: Any
+    schema: Any
+
+
+@dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """What every training starts from; the manifest is the first component."""
+    """What every training starts from.
+
+    `inspection` is the EnvironmentValidator, or None.
+    """
 
     components: list[base_node.BaseNode]
     examples: Any
     schema: Any
     transform: Any
+    inspection: Any = None
 
 
-def _prepare(
-    config: PipelineConfig,
-    settings: dict[str, Any],
-    manifest: base_node.BaseNode | None = None,
-) -> _Prepared:
-    """From the sources, or a manifest of them, to the transform graph."""
+def _ingest(config: PipelineConfig, manifest: base_node.BaseNode) -> _Ingested:
+    """From a manifest to the schema of the examples."""
     if config.data.each:
         raise ValueError("each environment is held out in turn: that is create_folds")
-    manifest = manifest or SourceManifest(config.data.sources)
     examples = _examples(config, manifest)
     statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
     schema = _schema(config, statistics)
-    anomalies = tfx.components.ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    return _Ingested(
+        [manifest, examples, statistics, schema], examples, statistics, schema
     )
-    transform = _transform(examples, schema, settings)
-    components = [manifest, examples, statistics, schema, anomalies, transform]
-    return _Prepared(components, examples, schema, transform)
+
+
+def _transformed(
+    config: PipelineConfig, settings: dict[str, Any], ingested: _Ingested
+) -> _Prepared:
+    """From examples to the transform graph."""
+    anomalies = tfx.components.ExampleValidator(
+        statistics=ingested.statistics.outputs["statistics"],
+        schema=ingested.schema.outputs["schema"],
+    )
+    transform = _transform(ingested.examples, ingested.schema, settings)
+    components = [*ingested.components, anomalies, transform]
+    return _Prepared(components, ingested.examples, ingested.schema, transform)
+
+
+def _prepare(
+    config: PipelineConfig, settings: dict[str, Any], baseline: base_node.BaseNode
+) -> _Prepared:
+    """From the sources to the transform graph, if the environments are fit for it."""
+    ingested = _ingest(config, SourceManifest(config.data.sources))
+    inspection = _environment_validator(config, ingested, baseline)
+    prepared = _transformed(config, settings, ingested)
+    # Nothing flows between the two: what is unfit stops before money is spent.
+    prepared.transform.add_upstream_node(inspection)
+    return dataclasses.replace(
+        prepared,
+        components=[*prepared.components, baseline, inspection],
+        inspection=inspection,
+    )
 
 
 def custom_config(
@@ -288,6 +340,36 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
     return MultiEnvExampleGen(manifest.outputs["manifest"], spec)
 
 
+def _environment_validator(
+    config: PipelineConfig, ingested: _Ingested, baseline: base_node.BaseNode
+) -> Any:
+    data = config.data
+    named = data.features.named
+    inspect = config.inspect.as_json()
+    for check in ("examples", "groups"):  # the config says elsewhere what is enough
+        given = inspect.setdefault(check, {})
+        given.setdefault("bound", config.verdict.min_examples)
+    return EnvironmentValidator(
+        examples=ingested.examples.outputs["examples"],
+        statistics=ingested.statistics.outputs["statistics"],
+        schema=ingested.schema.outputs["schema"],
+        released=baseline.outputs["model"],
+        options=Inspected(
+            name=config.name,
+            label=data.label.name,
+            label_columns=tuple(dict.fromkeys((data.label.name, data.label.column))),
+            environment=ENVIRONMENT,
+            telltale=data.telltale,
+            weight=data.weight,
+            split_by=data.split.by,
+            exclude=(*data.exclude, *filter(None, [data.split.column])),
+            features=tuple(n for names in named.values() for n in names) or None,
+            categorical=named["categorical"],
+        ),
+        inspect=inspect,
+    )
+
+
 def _schema(config: PipelineConfig, statistics: base_node.BaseNode) -> Any:
     if config.data.schema_path is None:
         return tfx.components.SchemaGen(
@@ -371,12 +453,14 @@ def _validator(
     baseline: base_node.BaseNode | None,
     settings: dict[str, Any],
 ) -> Any:
+    inspection = prepared.inspection
     return InvarianceValidator(
         evaluation=evaluator.outputs["evaluation"],
         examples=prepared.examples.outputs["examples"],
         model=trainer.outputs["model"],
         baseline_model=None if baseline is None else baseline.outputs["model"],
         model_run=trainer.outputs["model_run"],
+        environments=inspection and inspection.outputs["report"],
         checks=config.checks.as_json(),
         verdict=config.verdict.as_json(),
         context=_context(config, settings),

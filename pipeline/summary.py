@@ -11,8 +11,10 @@ from typing import Any
 from components.multi_env_example_gen import bad_rows
 from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT, SUMMARY
+from pipeline.tables import SENTENCE, brief
 
 DECISION_FILE = "decision.json"
+_MOST_WARNINGS = 5
 
 
 def build(
@@ -21,6 +23,7 @@ def build(
     stages: list[Any],
     outputs: dict[str, Any],
     error: dict[str, Any] | None,
+    findings: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Puts a run's summary together.
 
@@ -30,6 +33,7 @@ def build(
       stages: `run_log.Stage`s in order.
       outputs: node -> output key -> artifacts, as far as the run came.
       error: exit and sentence, or None.
+      findings: of the EnvironmentValidator; None where the run did not come so far.
 
     Returns:
       The fields of `schema/summary.schema.json`.
@@ -44,6 +48,7 @@ def build(
         "metrics": decision.get("metrics", {}),
         "undefined": decision.get("undefined", []),
         "environments": decision.get("environments") or _environments(outputs),
+        "findings": findings or [],
         "bad_rows": _counts(outputs).get("bad_rows", {}),
         "method": config.method_label,
         "stages": [dataclasses.asdict(stage) for stage in stages],
@@ -100,6 +105,11 @@ def tell(
         )
         say(f"  {check['name']}: {check['verdict']}\n{body}")
     say("")
+    findings = [f for f in summary["findings"] if f["level"] == "warn"]
+    for finding in findings[:_MOST_WARNINGS]:
+        say(f"warning  {brief(finding['sentence'], SENTENCE)}")
+    if len(findings) > _MOST_WARNINGS:
+        say(f"warning  {len(findings) - _MOST_WARNINGS} more are in the report")
     for phrase in bad_rows.told(summary["bad_rows"]):
         say(f"dropped  bad rows: {phrase}")
     schema = _artifact(outputs, "SchemaGen", "schema")

@@ -10,7 +10,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components import code
-from components.artifacts import InvarianceReport
+from components.artifacts import EnvironmentReport, InvarianceReport
 from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
 
@@ -35,6 +35,9 @@ class InvarianceValidatorSpec(types.ComponentSpec):
         ),
         executor.MODEL_RUN_KEY: ChannelParameter(
             type=standard_artifacts.ModelRun, optional=True
+        ),
+        executor.ENVIRONMENTS_KEY: ChannelParameter(
+            type=EnvironmentReport, optional=True
         ),
     }
     OUTPUTS = {
@@ -64,6 +67,7 @@ class InvarianceValidator(base_component.BaseComponent):
         context: Mapping[str, Any] | None = None,
         baseline_model: types.BaseChannel | None = None,
         model_run: types.BaseChannel | None = None,
+        environments: types.BaseChannel | None = None,
     ):
         """Makes the component.
 
@@ -80,6 +84,8 @@ class InvarianceValidator(base_component.BaseComponent):
             against them.
           baseline_model: the released `Model`, or None.
           model_run: `ModelRun` with a `history.json`, or None.
+          environments: `components.EnvironmentReport`, shown in the report and kept
+            beside a model that is blessed, for the next run to compare with; or None.
 
         Raises:
           ValueError: a check that no data could meet, or an illegal verdict.
@@ -92,6 +98,7 @@ class InvarianceValidator(base_component.BaseComponent):
             model=model,
             baseline_model=baseline_model,
             model_run=model_run,
+            environments=environments,
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
             context=json.dumps(context),

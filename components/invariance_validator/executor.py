@@ -11,6 +11,7 @@ from tfx.components.evaluator import executor as evaluator_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils
 
+from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
 from components.evaluator.results import load_results
 from components.invariance_validator import record, report
@@ -24,6 +25,7 @@ EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
 BASELINE_MODEL_KEY = "baseline_model"
 MODEL_RUN_KEY = "model_run"
+ENVIRONMENTS_KEY = "environments"
 BLESSING_KEY = "blessing"
 REPORT_KEY = "report"
 
@@ -71,8 +73,11 @@ class Executor(evaluator_executor.Executor):
             results=results,
             counts=counts,
             context=context,
-            history=_history(input_dict.get(MODEL_RUN_KEY)),
+            history=_read_json(input_dict.get(MODEL_RUN_KEY), HISTORY_FILE),
             lineage=_lineage(input_dict),
+            environments=_read_json(
+                input_dict.get(ENVIRONMENTS_KEY), inspection.RECORD_FILE
+            ),
         )
         written = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         kept = record.decision_record(decision, results, counts, context)
@@ -81,6 +86,8 @@ class Executor(evaluator_executor.Executor):
         written.set_string_custom_property("verdict", decision.verdict)
         # Last, so that nothing is blessed whose reasons could not be written.
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
+        if decision.blessed:
+            _keep_reference(input_dict)
         _bless(blessing, decision, input_dict, exec_properties)
         logging.info("Verdict %s: %s", decision.verdict, written.uri)
 
@@ -132,14 +139,28 @@ def _counts(examples: artifact.Artifact) -> dict[str, Any]:
     return json.loads(found)
 
 
-def _history(model_run: list[artifact.Artifact] | None) -> dict[str, Any] | None:
-    """Training curves; a run without them is decided all the same."""
-    if not model_run:
+def _keep_reference(input_dict: Artifacts) -> None:
+    """Puts what the environments were like beside the model that is released.
+
+    A blessing would be the better place, but a rerun makes a new one for the same
+    model, and whatever takes it as input would never be answered from the cache.
+    """
+    reference = _read_json(input_dict.get(ENVIRONMENTS_KEY), inspection.REFERENCE_FILE)
+    if reference is not None:
+        model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+        _write(model.uri, inspection.REFERENCE_FILE, inspection.to_json(reference))
+
+
+def _read_json(
+    artifacts: list[artifact.Artifact] | None, name: str
+) -> dict[str, Any] | None:
+    """What an optional input left; a run without it is decided all the same."""
+    if not artifacts:
         return None
-    path = os.path.join(model_run[0].uri, HISTORY_FILE)
+    path = os.path.join(artifacts[0].uri, name)
     if not fileio.exists(path):
         return None
-    with fileio.open(path) as file:
+    with fileio.open(path, "rb") as file:
         return json.loads(file.read())
 
 
@@ -150,6 +171,7 @@ def _lineage(input_dict: Artifacts) -> dict[str, str]:
         EVALUATION_KEY: "evaluation",
         EXAMPLES_KEY: "examples",
         MODEL_RUN_KEY: "training run",
+        ENVIRONMENTS_KEY: "inspection of the environments",
     }
     return {
         label: f"{input_dict[key][0].uri} (id {input_dict[key][0].id})"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import markupsafe
 
+from components.environment_validator import page as inspection
 from components.invariance_validator import curves, dots, panels, svg
 from components.invariance_validator.checks import ENVIRONMENT, Check
 from components.invariance_validator.decision import CheckResult, Decision
@@ -49,6 +50,7 @@ class Material:
       context: of the component: name, method, versions, ...
       history: `history.json` of the ModelRun, or None.
       lineage: what was judged: label -> URI or id.
+      environments: `environments.json` of the EnvironmentValidator, or None.
     """
 
     decision: Decision
@@ -57,6 +59,7 @@ class Material:
     context: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
+    environments: Mapping[str, Any] | None = None
 
 
 def render(material: Material) -> str:
@@ -66,8 +69,8 @@ def render(material: Material) -> str:
       material: what to show.
 
     Returns:
-      HTML, whose markup is also well-formed XML; without scripts, and without
-      references to anything outside.
+      HTML, whose markup is also well-formed XML; without references to anything
+      outside. Its one script sorts the tables of the environments.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
@@ -98,6 +101,9 @@ def render(material: Material) -> str:
         data=_data(material),
         table=_table(material),
         facts=_facts(material),
+        environments=material.environments
+        and inspection.section(material.environments),
+        script=inspection.script_digest(),
     )
 
 

@@ -1,0 +1,1 @@
+"""EnvironmentValidator: may these environments be trained on together?"""

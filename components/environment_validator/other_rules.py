@@ -1,0 +1,110 @@
+"""Rules of others: TFDV's on the schema, and drift from the last released run."""
+
+import copy
+
+import numpy as np
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+
+from components.environment_validator import comparing, units
+from components.environment_validator.evidence import Evidence
+from components.environment_validator.findings import Asked, percent
+from components.environment_validator.sampled import CATEGORY
+
+
+def schema(evidence: Evidence, asked: Asked, columns: tuple[str, ...]) -> None:
+    """TFDV's anomalies in each environment, by the schema's environment if it has one.
+
+    Args:
+      evidence: the environments.
+      asked: the bounds.
+      columns: those that matter: candidates and label.
+    """
+    if not asked.on("schema_anomalies"):
+        return
+    environments = set(evidence.schema.default_environment)
+    for profile in evidence.profiles:
+        statistics = copy.deepcopy(profile.statistics)
+        statistics.name = ""
+        name = profile.environment if profile.environment in environments else None
+        anomalies = tfdv.validate_statistics(
+            statistics_pb2.DatasetFeatureStatisticsList(datasets=[statistics]),
+            evidence.schema,
+            environment=name,
+        )
+        for feature, info in sorted(anomalies.anomaly_info.items()):
+            column = info.path.step[0] if info.path.step else feature
+            if (
+                info.severity != anomalies_pb2.AnomalyInfo.ERROR
+                or column not in columns
+            ):
+                continue
+            asked.add(
+                "schema_anomalies",
+                [profile.environment],
+                1,
+                f"{column} in {profile.environment} ({profile.split}) is not as the"
+                f" schema says: {_one_line(info.description)}; mend the data or the"
+                " schema (data.schema)",
+                feature=column,
+                split=profile.split,
+            )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
+
+
+def drift(evidence: Evidence, asked: Asked) -> None:
+    """Each environment against the same one in the last released run."""
+    reference = evidence.reference.get("environments", {})
+    for i, profile in enumerate(evidence.compared):
+        before = reference.get(profile.environment)
+        if before is None:
+            continue
+        _label_drift(
+            profile.environment, profile.positives / profile.rows, before, asked
+        )
+        for feature in evidence.sampled.features:
+            values = feature.values[i]
+            if feature.kind == CATEGORY and feature.name in before["categories"]:
+                then = before["categories"][feature.name]
+                counts = np.bincount(
+                    values[values >= 0], minlength=len(feature.categories)
+                )
+                now = dict(zip(feature.categories, counts, strict=True))
+                keys = sorted({*then, *now})
+                value = comparing.jensen_shannon(
+                    np.array([now.get(k, 0) for k in keys], float),
+                    np.array([then.get(k, 0) for k in keys], float),
+                )
+                check, unit = "category_drift", "(Jensen-Shannon divergence)"
+            elif feature.kind != CATEGORY and feature.name in before["numbers"]:
+                then = np.array(before["numbers"][feature.name], float)
+                value = units.distance(units.quantiles(values), then)
+                check, unit = "number_drift", "pooled deviations (Wasserstein-1)"
+            else:
+                continue
+            if value > asked.bound(check):
+                asked.add(
+                    check,
+                    [profile.environment],
+                    value,
+                    f"{feature.name} in {profile.environment} has moved by {value:.2f}"
+                    f" {unit} since the last released run; check the source before a"
+                    " model learns it",
+                    feature=feature.name,
+                )
+
+
+def _label_drift(name: str, share: float, before: dict, asked: Asked) -> None:
+    moved = abs(share - before["positives"])
+    if moved > asked.bound("label_drift"):
+        asked.add(
+            "label_drift",
+            [name],
+            moved,
+            f"the label is positive in {percent(share)} of {name} and was in"
+            f" {percent(before['positives'])} of the last released run; check that it"
+            " still means the same",
+        )

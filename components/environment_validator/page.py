@@ -1,0 +1,206 @@
+"""The environments drawn: a section of the report, and a page of its own."""
+
+import base64
+import hashlib
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from components.environment_validator.checks import ERROR, NOTE, WARN
+from components.environment_validator.findings import named
+
+PAGE_FILE = "environments.html"
+_MOST_PAIRS = 15
+_MOST_FEATURES = 300
+_MOST_MATRIX = 50
+_WORDS = {ERROR: "Error", WARN: "Warning", NOTE: "Note"}
+_UNPRINTABLE = dict.fromkeys(
+    [*range(9), 11, 12, *range(14, 32), *range(127, 160), 0xFFFE, 0xFFFF], "\ufffd"
+)
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(_FOLDER, "sort.js"), encoding="utf-8") as _file:
+    SORT_SCRIPT = _file.read()
+
+
+def script_digest() -> str:
+    """What a Content-Security-Policy names the sorting script by."""
+    digest = hashlib.sha256(SORT_SCRIPT.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def page(kept: Mapping[str, Any], name: str) -> str:
+    """The page of an inspection: needs nothing but a browser.
+
+    Args:
+      kept: of `record.record`.
+      name: of the pipeline.
+    """
+    return _render("environments.html.j2", name=name, section=section(kept))
+
+
+def section(kept: Mapping[str, Any]) -> markupsafe.Markup:
+    """The part of a page that shows an inspection; every text escaped."""
+    names = kept["environments"]
+    pairs = _pairs(kept)
+    text = _render(
+        "section.html.j2",
+        findings=kept["findings"],
+        words=_WORDS,
+        summary=summary(kept),
+        names=names,
+        training=kept["training"],
+        counts=_counts(kept),
+        features=_features(kept),
+        pairs=[(names[i], names[j]) for i, j in pairs],
+        all_pairs=len(names) * (len(names) - 1) // 2,
+        rows=_heat_rows(kept, pairs),
+        more=max(0, len(kept["features"]) - _MOST_FEATURES),
+        transfer=_transfer(kept),
+        sampled=max(kept["sampled"], default=0),
+        exact=kept["duplicates_are_exact"],
+        checks=kept["checks"],
+        sort=markupsafe.Markup(SORT_SCRIPT),
+    )
+    return markupsafe.Markup(text)
+
+
+def summary(kept: Mapping[str, Any]) -> str:
+    """`1 error, 3 warnings and 2 notes`."""
+    parts = []
+    for level, word in _WORDS.items():
+        number = sum(f["level"] == level for f in kept["findings"])
+        if number:
+            parts.append(f"{number} {word.lower()}{'s' * (number != 1)}")
+    return named(parts) or "nothing found"
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda v: v.translate(_UNPRINTABLE) if type(v) is str else v,
+    )
+    environment.globals["script_digest"] = markupsafe.Markup(script_digest())
+    return environment.get_template(template).render(**values)
+
+
+def _counts(kept: Mapping[str, Any]) -> dict[str, Any]:
+    splits = list(dict.fromkeys(c["split"] for c in kept["counts"]))
+    by_name: dict[str, dict[str, Any]] = {}
+    for c in kept["counts"]:
+        by_name.setdefault(c["environment"], {})[c["split"]] = c
+    training = set(kept["environments"][: kept["training"]])
+    rows = []
+    for name, found in by_name.items():
+        cells = []
+        for split in splits:
+            c = found.get(split)
+            share = f"{100 * c['positives'] / c['examples']:.1f} %" if c else ""
+            cells.append((f"{c['examples']:,}" if c else "–", share))
+        role = "training" if name in training else "held out"
+        rows.append({"name": name, "role": role, "cells": cells})
+    return {"splits": splits, "rows": rows}
+
+
+def _features(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row a feature: the largest of each figure over environments."""
+    rows = []
+    for feature in kept["features"][:_MOST_FEATURES]:
+        own = [row[i] for i, row in enumerate(feature["auc"]) if row[i] is not None]
+        cross = [
+            value
+            for i, row in enumerate(feature["auc"])
+            for j, value in enumerate(row)
+            if i != j and value is not None
+        ]
+        missing = feature["missing"]
+        rows.append(
+            {
+                "name": feature["name"],
+                "kind": feature["kind"],
+                "cells": [
+                    _cell(_largest(feature["distances"]), 2),
+                    _cell(min(missing) if missing else None, 2),
+                    _cell(max(missing) if missing else None, 2),
+                    _cell(min(own, default=None), 3),
+                    _cell(max(own, default=None), 3),
+                    _cell(min(cross, default=None), 3),
+                    _cell(
+                        max(
+                            (t for t in feature["tells"] if t is not None), default=None
+                        ),
+                        3,
+                    ),
+                ],
+            }
+        )
+    return rows
+
+
+def _cell(value: float | None, digits: int) -> tuple[str, str]:
+    """Text and the number to sort by."""
+    if value is None:
+        return "–", "-1"
+    return f"{value:.{digits}f}", f"{value:.6f}"
+
+
+def _largest(matrix: Sequence[Sequence[float | None]]) -> float | None:
+    return max((v for row in matrix for v in row if v is not None), default=None)
+
+
+def _pairs(kept: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """The pairs of environments that are drawn: those that are farthest apart."""
+    size = len(kept["environments"])
+    pairs = list(itertools.combinations(range(size), 2))
+    if len(pairs) <= _MOST_PAIRS:
+        return pairs
+    far = {
+        (i, j): max((f["distances"][i][j] or 0 for f in kept["features"]), default=0)
+        for i, j in pairs
+    }
+    return sorted(sorted(pairs, key=lambda p: -far[p])[:_MOST_PAIRS])
+
+
+def _heat_rows(
+    kept: Mapping[str, Any], pairs: Sequence[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    rows = []
+    for feature in kept["features"][:_MOST_FEATURES]:
+        check = kept["checks"].get(f"{feature['kind']}_distance")
+        bound = check["value"] if check else 1.0
+        cells = []
+        for i, j in pairs:
+            value = feature["distances"][i][j]
+            cells.append((*_cell(value, 2), _shade((value or 0) / bound)))
+        rows.append({"name": feature["name"], "kind": feature["kind"], "cells": cells})
+    return rows
+
+
+def _transfer(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = kept["environments"][:_MOST_MATRIX]
+    rows = []
+    for name, values in zip(names, kept["transfer"], strict=False):
+        cells = []
+        for value in values[: len(names)]:
+            apart = 0.0 if value is None else abs(value - 0.5) * 2
+            warm = value is not None and value < 0.5
+            cells.append((_cell(value, 3)[0], _shade(apart, warm)))
+        rows.append({"name": name, "cells": cells})
+    return rows
+
+
+def _shade(share: float, warm: bool = False) -> str:
+    """A background from white to blue (or orange); dark text stays readable on it."""
+    share = 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
+    red, green, blue = (245, 163, 92) if warm else (122, 170, 224)
+    mixed = [round(255 - (255 - c) * share) for c in (red, green, blue)]
+    return f"#{mixed[0]:02x}{mixed[1]:02x}{mixed[2]:02x}"

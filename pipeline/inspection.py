@@ -1,0 +1,164 @@
+"""`tfx-irm inspect`: may these environments be trained on together?
+
+Ingestion and statistics are those of `tfx-irm run`, which reuses them.
+"""
+
+import datetime
+import json
+import os
+import shutil
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline import local_runner, run_log
+from pipeline.config import PipelineConfig
+from pipeline.tables import SENTENCE, brief
+
+STAGE = "EnvironmentValidator"
+RECORD = "environments.json"
+PAGE = "environments.html"
+_WIDTH = 96
+_MOST_ROWS = 40
+_MARKS = {"error": "ERROR", "warn": "warn", "note": "note"}
+
+
+def inspect(config: PipelineConfig, *, debug: bool = False) -> int:
+    """Inspects the environments; leaves the page under `<root>/inspections/<id>/`.
+
+    Args:
+      config: validated.
+      debug: tracebacks on the terminal too.
+
+    Returns:
+      The exit code: 0, or 2 where a finding is an error.
+
+    Raises:
+      ConfigError: the inspection did not come to its findings; or anything else that
+        ended it, as a RuntimeError.
+      KeyboardInterrupt: after the log was closed.
+    """
+    now = datetime.datetime.now()
+    folder = os.path.join(config.root, "inspections", now.strftime("%Y%m%d-%H%M%S-%f"))
+    os.makedirs(folder)
+    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+        say(f"{config.name}: its environments")
+        began = time.time()
+        try:
+            progress = local_runner.launch(
+                lambda: _graph(config), folder, say, debug=debug
+            )
+        except KeyboardInterrupt:
+            say("\ninterrupted; the same command goes on after the last finished stage")
+            raise
+        kept = collect(config.root, progress.outputs, folder, began)
+        if kept is None:
+            local_runner.raise_error(progress.error([]))
+            raise RuntimeError(f"{STAGE} left no {RECORD}; see {folder}/log.txt")
+        say("")
+        for line in table(kept):
+            say(line)
+        say("")
+        for line in told(kept["findings"]):
+            say(line)
+        say(f"\npage     {os.path.join(folder, PAGE)}")
+    errors = any(f["level"] == "error" for f in kept["findings"])
+    return 2 if errors else 0
+
+
+def _graph(config: PipelineConfig) -> Any:
+    from pipeline.pipeline import create_inspection
+    from pipeline.runtime import Local
+
+    return create_inspection(config, Local(config))
+
+
+def collect(
+    root: str, outputs: Mapping[str, Any], folder: str, began: float
+) -> dict[str, Any] | None:
+    """Copies the page of an inspection beside a run's log, and reads its findings.
+
+    Args:
+      root: the config's.
+      outputs: node -> output key -> artifacts.
+      folder: to copy to.
+      began: when the run did; an error leaves its files in the stage's folder, and
+        older ones are not this run's.
+
+    Returns:
+      What `components.environment_validator.record` kept; None where there is nothing.
+    """
+    found = outputs.get(STAGE, {}).get("report")
+    if found:
+        source = found[0].uri
+    else:
+        source = os.path.join(root, "artifacts", STAGE)
+        path = os.path.join(source, RECORD)
+        if not os.path.isfile(path) or os.path.getmtime(path) < began:
+            return None
+    shutil.copyfile(os.path.join(source, PAGE), os.path.join(folder, PAGE))
+    with open(os.path.join(source, RECORD), encoding="utf-8") as file:
+        kept: dict[str, Any] = json.load(file)
+    return kept
+
+
+def told(findings: Sequence[Mapping[str, Any]], least: str = "note") -> list[str]:
+    """The findings as lines of the terminal.
+
+    Args:
+      findings: of `environments.json`, errors first.
+      least: the lowest level that is told.
+    """
+    levels = list(_MARKS)
+    lines = []
+    for finding in findings:
+        if levels.index(finding["level"]) > levels.index(least):
+            continue
+        lines.append(f"  {_MARKS[finding['level']]:<5}  {finding['check']}")
+        text = brief(finding["sentence"], SENTENCE)
+        indent = " " * 4
+        lines += textwrap.wrap(
+            f"{text}.", _WIDTH, initial_indent=indent, subsequent_indent=indent
+        )
+    return lines or ["  nothing found"]
+
+
+def table(kept: Mapping[str, Any]) -> list[str]:
+    """A row a feature, those first that are farthest apart."""
+    titles = ("feature", "distance", "missing", "label AUC", "elsewhere", "environment")
+    rows = sorted(map(_row, kept["features"]), key=lambda row: -row[0])
+    cells = [titles, *(row[1:] for row in rows[:_MOST_ROWS])]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  " + "  ".join(_aligned(line, widths)).rstrip() for line in cells]
+    if len(rows) > _MOST_ROWS:
+        lines.append(f"  and {len(rows) - _MOST_ROWS} more on the page")
+    return lines
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    first = line[0].ljust(widths[0])
+    return [first, *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+
+
+def _row(feature: Mapping[str, Any]) -> tuple[Any, ...]:
+    own = [row[i] for i, row in enumerate(feature["auc"]) if row[i] is not None]
+    cross = [
+        value
+        for i, row in enumerate(feature["auc"])
+        for j, value in enumerate(row)
+        if i != j and value is not None
+    ]
+    apart = max((v for row in feature["distances"] for v in row if v), default=0.0)
+    unit = "JS" if feature["kind"] == "category" else "sd"
+    missing = feature["missing"] or [0.0]
+    tells = [value for value in feature["tells"] if value is not None]
+    return (
+        apart,
+        brief(feature["name"]),
+        f"{apart:.2f} {unit}",
+        f"{100 * min(missing):.0f}–{100 * max(missing):.0f} %",
+        f"{min(own):.2f}–{max(own):.2f}" if own else "–",
+        f"{min(cross):.2f}" if cross else "–",
+        f"{max(tells):.2f}" if tells else "–",
+    )
