@@ -105,6 +105,14 @@ CHECKS: dict[str, Check] = {
         "max",
         0.01,
     ),
+    "constant": Check(
+        ERROR,
+        "no number is the same in all of one environment (up to this share) and"
+        " varies in the others",
+        "max",
+        0.999,
+        0.5,
+    ),
     "range": Check(
         ERROR,
         "the middle 98 % of a number's values overlap between environments, by this"

@@ -1,6 +1,7 @@
 """Rules on how a feature is distributed: missing, categories, range, unit, distance."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from components.environment_validator.evidence import Evidence, missing_rates
 from components.environment_validator.findings import Asked, named, percent
 from components.environment_validator.sampled import CATEGORY, NUMBER, Feature
 
+_VARIES = 0.5  # a number of which no value has a larger share varies
 _WIDTHS = 1.0  # so far beyond the others' range is far beyond it
 
 
@@ -25,10 +27,14 @@ def judge(evidence: Evidence, asked: Asked, candidates: tuple[str, ...]) -> None
             _categories(feature, names, asked)
             _distance(compared, names, "category_distance", asked)
             continue
-        explained = _sentinel(feature, names, asked)
-        explained |= _unit(feature, names, asked)
-        if not explained:
-            explained = _range(feature, names, asked) or _offset(feature, names, asked)
+        # One defect is named once, by the first that explains it.
+        explained = (
+            _constant(feature, names, asked)
+            or _unit(feature, names, asked)
+            or _range(feature, names, asked)
+            or _sentinel(feature, names, asked)
+            or _offset(feature, names, asked)
+        )
         if not explained:
             _distance(compared, names, "number_distance", asked)
 
@@ -117,6 +123,35 @@ def _categories(feature: Feature, names: tuple[str, ...], asked: Asked) -> None:
                 )
 
 
+def _constant(feature: Feature, names: tuple[str, ...], asked: Asked) -> bool:
+    """A stuck sensor: one value here, many elsewhere."""
+    most = [_most_common(v) for v in feature.values]
+    stuck = [i for i, (_, share) in enumerate(most) if share > asked.bound("constant")]
+    rest = [share for i, (_, share) in enumerate(most) if i not in stuck]
+    if not stuck or not rest or max(rest) > _VARIES:
+        return False
+    for i in stuck:
+        asked.add(
+            "constant",
+            [names[i]],
+            most[i][1],
+            f"{feature.name} is {most[i][0]:g} in {percent(most[i][1])} of {names[i]}"
+            " and varies in the other environments; look for a stuck sensor or a"
+            " default that was filled in",
+            feature=feature.name,
+        )
+    return True
+
+
+def _most_common(values: np.ndarray) -> tuple[float, float]:
+    """The value that is there most often, and its share; (nan, 0) for none."""
+    found, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    if not len(found):
+        return float("nan"), 0.0
+    top = int(np.argmax(counts))
+    return float(found[top]), float(counts[top] / counts.sum())
+
+
 def _sentinel(feature: Feature, names: tuple[str, ...], asked: Asked) -> bool:
     found = False
     values = [v[~np.isnan(v)] for v in feature.values]
@@ -146,55 +181,63 @@ def _sentinel(feature: Feature, names: tuple[str, ...], asked: Asked) -> bool:
 
 
 def _unit(feature: Feature, names: tuple[str, ...], asked: Asked) -> bool:
-    if not asked.on("unit"):
+    return _converted(
+        "unit",
+        units.find,
+        feature,
+        names,
+        asked,
+        lambda one, first: (
+            f"in another unit: converted from {one.name}, {first}",
+            "use one unit at the source",
+        ),
+    )
+
+
+def _offset(feature: Feature, names: tuple[str, ...], asked: Asked) -> bool:
+    return _converted(
+        "offset",
+        units.find_offset,
+        feature,
+        names,
+        asked,
+        lambda one, first: (
+            f"moved by a constant: with {one.offset:+.4g}, {first}",
+            "check clocks, time zones and calibration",
+        ),
+    )
+
+
+def _converted(
+    check: str,
+    find: Callable[[np.ndarray, np.ndarray, float], units.Conversion | None],
+    feature: Feature,
+    names: tuple[str, ...],
+    asked: Asked,
+    told: Callable[[units.Conversion, str], tuple[str, str]],
+) -> bool:
+    """Environments of which one is another's converted."""
+    if not asked.on(check):
         return False
     grid = [units.quantiles(v) for v in feature.values]
     found: dict[tuple[int, int], units.Conversion] = {}
     for i, j in itertools.combinations(range(len(names)), 2):
-        conversion = units.find(grid[i], grid[j], asked.bound("unit"))
+        conversion = find(grid[i], grid[j], asked.bound(check))
         if conversion is not None:
             found[i, j] = conversion
     if not found:
         return False
-    odd, others = units.odd_ones(list(found), len(names))
+    odd, others = units.odd_ones(list(found), grid)
     pair = max((p for p in found if set(p) & set(odd)), key=lambda p: found[p].before)
     one = found[pair]
+    how, mend = told(one, names[pair[0]])
     asked.add(
-        "unit",
-        [names[i] for i in odd],
+        check,
+        [names[i] for i in (*odd, *others)],
         one.before,
         f"{feature.name} in {named([names[i] for i in odd])} looks like"
-        f" {named([names[i] for i in others])} in another unit: converted from"
-        f" {one.name}, {names[pair[0]]} comes to {one.after:.2f} pooled deviations of"
-        f" {names[pair[1]]}, from {one.before:.2f}; use one unit at the source",
-        feature=feature.name,
-    )
-    return True
-
-
-def _offset(feature: Feature, names: tuple[str, ...], asked: Asked) -> bool:
-    if not asked.on("offset"):
-        return False
-    grid = [units.quantiles(v) for v in feature.values]
-    found: dict[tuple[int, int], units.Conversion] = {}
-    for i, j in itertools.combinations(range(len(names)), 2):
-        moved = units.find_offset(grid[i], grid[j], asked.bound("offset"))
-        if moved is not None:
-            found[i, j] = moved
-    if not found:
-        return False
-    odd, others = units.odd_ones(list(found), len(names))
-    pair = max((p for p in found if set(p) & set(odd)), key=lambda p: found[p].before)
-    one = found[pair]
-    asked.add(
-        "offset",
-        [names[i] for i in odd],
-        one.before,
-        f"{feature.name} in {named([names[i] for i in odd])} looks like"
-        f" {named([names[i] for i in others])} moved by a constant: with"
-        f" {one.offset:+.4g}, {names[pair[0]]} comes to {one.after:.2f} pooled"
-        f" deviations of {names[pair[1]]}, from {one.before:.2f}; check clocks, time"
-        " zones and calibration",
+        f" {named([names[i] for i in others])} {how} comes to {one.after:.2f} pooled"
+        f" deviations of {names[pair[1]]}, from {one.before:.2f}; {mend}",
         feature=feature.name,
     )
     return True

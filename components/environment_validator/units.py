@@ -30,13 +30,17 @@ _CONVERSIONS: tuple[tuple[str, str, float, float], ...] = (
     ("weeks", "days", 7.0, 0.0),
     ("years", "months", 12.0, 0.0),
     ("years", "days", 365.25, 0.0),
+    ("radians", "degrees", 57.29578, 0.0),
     ("ones", "tenths", 10.0, 0.0),
     ("shares", "per cent (or metres, centimetres)", 100.0, 0.0),
     ("ones", "thousandths", 1_000.0, 0.0),
     ("ones", "millionths", 1e6, 0.0),
 )
 _QUANTILES = np.arange(0.5, 100) / 100
-_MUCH_NEARER = 1 / 3
+# Hours, minutes, HHMM and seconds of a day; days of a week; months; degrees.
+_PERIODS = (24.0, 1_440.0, 2_400.0, 86_400.0, 7.0, 12.0, 360.0)
+_STEPS = 48
+_MUCH_NEARER, _NEARER = 1 / 3, 1 / 2
 _NEAR = 0.35
 
 
@@ -75,7 +79,8 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 def find(a: np.ndarray, b: np.ndarray, apart: float) -> Conversion | None:
     """The conversion of units that makes a of b.
 
-    It must bring them much nearer: to a third of their distance, and below 0.35.
+    It must bring them much nearer: to a third of their distance, and below 0.35, and
+    nearer than any constant does.
 
     Args:
       a: quantiles of one environment.
@@ -95,43 +100,71 @@ def find(a: np.ndarray, b: np.ndarray, apart: float) -> Conversion | None:
             (f"{other} to {one}", 1 / factor, -offset / factor),
         ):
             found.append(Conversion(name, f, o, before, distance(f * a + o, b)))
-    return _near(min(found, key=lambda c: c.after))
+    best = _near(min(found, key=lambda c: c.after))
+    moved = find_offset(a, b, apart)
+    simpler = best and moved and best.factor != 1 and moved.after <= best.after
+    return None if simpler else best
 
 
 def find_offset(a: np.ndarray, b: np.ndarray, apart: float) -> Conversion | None:
-    """The constant that makes a of b, on the same terms as `find`."""
+    """The constant that makes a of b: it must halve their distance, to below 0.35.
+
+    Numbers that lie within a day, a week, a year or a circle may also turn around its
+    end.
+    """
     before = distance(a, b)
     if not before >= apart:
         return None
     offset = float(np.median(b - a))
-    return _near(Conversion("", 1.0, offset, before, distance(a + offset, b)))
+    found = [Conversion("", 1.0, offset, before, distance(a + offset, b))]
+    for period in _PERIODS:
+        low, high = min(a[0], b[0]), max(a[-1], b[-1])
+        if low < 0 or high > period or high - low < period / 2:
+            continue
+        for step in range(1, _STEPS):
+            offset = period * step / _STEPS
+            turned = np.sort((a + offset) % period)
+            offset -= period * (offset > period / 2)
+            found.append(Conversion("", 1.0, offset, before, distance(turned, b)))
+    return _near(min(found, key=lambda c: c.after), _NEARER)
 
 
-def _near(conversion: Conversion) -> Conversion | None:
-    near = min(_NEAR, conversion.before * _MUCH_NEARER)
+def _near(conversion: Conversion, share: float = _MUCH_NEARER) -> Conversion | None:
+    near = min(_NEAR, conversion.before * share)
     return conversion if conversion.after <= near else None
 
 
 def odd_ones(
-    pairs: Sequence[tuple[int, int]], size: int
+    pairs: Sequence[tuple[int, int]], grid: Sequence[np.ndarray]
 ) -> tuple[list[int], list[int]]:
-    """Who differs from the rest, given the pairs that differ.
+    """Who differs from the rest, given the pairs that differ by a conversion.
+
+    Those in the most pairs; of two that are in as many, the one that is farther from
+    all environments.
 
     Args:
-      pairs: of environments that differ by a conversion.
-      size: how many environments there are.
+      pairs: indices of environments.
+      grid: quantiles of each environment.
 
     Returns:
-      (the odd ones, those that they differ from). With two environments either may be
-      the odd one, and the first is named.
+      (the odd ones, those that they differ from).
     """
+    size = len(grid)
     times = np.zeros(size, int)
-    for i, j in pairs:
-        times[i] += 1
-        times[j] += 1
-    most = times.max()
-    odd = [i for i in range(size) if times[i] == most]
-    if len(odd) * 2 > np.count_nonzero(times):
-        odd = odd[:1]
-    others = sorted({k for p in pairs for k in p if set(p) & set(odd)} - set(odd))
-    return odd, others
+    for pair in pairs:
+        times[list(pair)] += 1
+    far = [np.nanmean([_capped(grid[i], g) for g in grid]) for i in range(size)]
+    odd: list[int] = []
+    left = list(pairs)
+    while left:
+        worst = max(
+            {i for pair in left for i in pair}, key=lambda i: (times[i], far[i], -i)
+        )
+        odd.append(worst)
+        left = [pair for pair in left if worst not in pair]
+    others = {i for pair in pairs for i in pair} - set(odd)
+    return sorted(odd), sorted(others)
+
+
+def _capped(a: np.ndarray, b: np.ndarray) -> float:
+    return min(distance(a, b), 1e6)
