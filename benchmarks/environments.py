@@ -116,12 +116,11 @@ def _schema():
 class Inspector:
     """Findings of a world, without Beam."""
 
-    def __init__(self, options, inspect):
+    def __init__(self, options, inspect=None):
         from components.environment_validator import checks
-        from components.environment_validator.executor import Options
 
-        self.options = Options.from_json(options)
-        self.settings = checks.parse(json.loads(inspect))
+        self.options = options
+        self.settings = checks.parse(inspect)
 
     def findings(self, world, reference=None):
         """(findings, reference) of a world."""
@@ -176,7 +175,7 @@ class Inspector:
         return judged, record.reference(evidence)
 
 
-def is_named(defect, findings, clean):
+def is_named(defect, findings, clean, roles=ROLES):
     """The finding that names a defect, or None."""
     for finding in findings:
         if finding.check not in defect.checks:
@@ -184,10 +183,10 @@ def is_named(defect, findings, clean):
         same = [f for f in clean if f.check == finding.check]
         if any(f.feature == finding.feature and f.value == finding.value for f in same):
             continue
-        feature = defect.feature(ROLES)
+        feature = defect.feature(roles)
         if feature and finding.feature != feature:
             continue
-        if finding.environments and ROLES.victim not in finding.environments:
+        if finding.environments and roles.victim not in finding.environments:
             continue
         if defect.error and finding.level != "error":
             continue
@@ -358,6 +357,8 @@ def main():
     parser.add_argument("--rows", type=int, help="sample so many rows; default: all")
     options = parser.parse_args()
     began = time.time()
+    from components.environment_validator.executor import Options
+
     with tempfile.TemporaryDirectory() as folder:
         _, given, inspect = ingest(folder)
         with open(f"{folder}/options.json", "w") as file:
@@ -365,7 +366,7 @@ def main():
         world = read_world(folder)
         if options.rows:
             world = planted.sampled(world, options.rows, options.seed)
-        inspector = Inspector(given, inspect)
+        inspector = Inspector(Options.from_json(given), json.loads(inspect))
         rows, clean = find_planted(inspector, world, options.seed)
         result = {
             "command": " ".join(["python", *sys.argv]),

@@ -53,14 +53,18 @@ def tells_environment(evidence: Evidence, asked: Asked) -> None:
         told = [i for i, a in enumerate(lower) if a >= asked.bound("tells_environment")]
         if told:
             best = max(compared.tells[i] for i in told)
+            which = (
+                "the environments apart"
+                if len(told) == len(names)
+                else f"{named([names[i] for i in told])} from the rest"
+            )
             asked.add(
                 "tells_environment",
                 [names[i] for i in told],
                 best,
-                f"{compared.feature} alone tells {named([names[i] for i in told])} from"
-                f" the rest (AUC {best:.3f}), so a model can learn each environment by"
-                " itself; exclude it (data.exclude) unless it means the same"
-                " everywhere",
+                f"{compared.feature} alone tells {which} (AUC {best:.3f}), so a model"
+                " can learn each environment by itself; exclude it (data.exclude)"
+                " unless it means the same everywhere",
                 feature=compared.feature,
             )
 

@@ -12,6 +12,7 @@ from components.environment_validator.findings import Asked, named
 _TELLS = 0.6  # an AUC from here on says something of the label
 _EFFECT = 0.03  # so much an AUC must differ to call an effect another
 _ALIKE_DISTANCE, _ALIKE_DIVERGENCE, _ALIKE_SHARE = 0.05, 0.005, 0.02
+_ROWS_TO_CALL_ALIKE = 1_500  # of fewer nobody can tell
 _SURE = 3.0  # standard errors
 
 
@@ -113,7 +114,10 @@ def _agreement(evidence: Evidence, asked: Asked) -> None:
 
 def _alike(evidence: Evidence, asked: Asked) -> None:
     size = evidence.sampled.num_training
-    noise = 3 / np.sqrt(min(len(labels) for labels in evidence.sampled.labels[:size]))
+    rows = min(len(labels) for labels in evidence.sampled.labels[:size])
+    if rows < _ROWS_TO_CALL_ALIKE:
+        return
+    noise = 3 / np.sqrt(rows)
     shares = [float(labels.mean()) for labels in evidence.sampled.labels[:size]]
     if max(shares) - min(shares) > _ALIKE_SHARE + noise / 2:
         return

@@ -8,6 +8,8 @@ from components.environment_validator import repeats
 from components.environment_validator.evidence import TRAIN, Evidence
 from components.environment_validator.findings import Asked, percent
 
+_MORE_THAN_CHANCE = 4
+
 
 def judge(evidence: Evidence, asked: Asked) -> None:
     """Duplicates within and across environments and splits, and keys."""
@@ -19,8 +21,8 @@ def judge(evidence: Evidence, asked: Asked) -> None:
     if not tables:
         return
     rows = tables[repeats.ROW]
-    within = _within(rows, found.cells, asked)
-    _across(rows, found.cells, within, asked)
+    twins = _within(rows, found.cells, asked)
+    _across(rows, found.cells, twins, asked)
     _conflicts(rows, tables[repeats.UNLABELLED], asked)
     if repeats.KEY in tables:
         _keys(tables[repeats.KEY], found.cells, asked)
@@ -41,10 +43,12 @@ def repeated(counts: np.ndarray) -> float:
 def _within(
     rows: np.ndarray, cells: tuple[repeats.Cell, ...], asked: Asked
 ) -> list[float]:
-    shares = []
+    """Returns the share of rows of each cell that have a twin in it."""
+    twins = []
     for i, (split, name) in enumerate(cells):
         share = repeated(rows[:, i])
-        shares.append(share)
+        total = max(int(rows[:, i].sum()), 1)
+        twins.append(float(rows[rows[:, i] > 1, i].sum() / total))
         if share > asked.bound("duplicates"):
             asked.add(
                 "duplicates",
@@ -56,13 +60,13 @@ def _within(
                 " together",
                 split=split,
             )
-    return shares
+    return twins
 
 
 def _across(
     rows: np.ndarray,
     cells: tuple[repeats.Cell, ...],
-    within: list[float],
+    twins: list[float],
     asked: Asked,
 ) -> None:
     for i, j in itertools.combinations(range(len(cells)), 2):
@@ -71,7 +75,7 @@ def _across(
         shares = [rows[both, k].sum() / max(rows[:, k].sum(), 1) for k in (i, j)]
         share = float(max(shares))
         # Rows of few distinct values coincide everywhere: that is no copying.
-        if share <= max(within[i], within[j]):
+        if share <= _MORE_THAN_CHANCE * max(twins[i], twins[j]):
             continue
         of = cells[i] if shares[0] >= shares[1] else cells[j]
         other = cells[j] if of == cells[i] else cells[i]
