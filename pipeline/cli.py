@@ -264,7 +264,13 @@ def _inspect(options: argparse.Namespace) -> int:
     _prepare(config)
     from pipeline import inspection
 
-    return inspection.inspect(config, debug=options.debug)
+    errors = inspection.inspect(config, debug=options.debug)
+    if not errors:
+        return DONE
+    raise ConfigError(
+        f"{errors} of the findings {'is an error' if errors == 1 else 'are errors'}, so"
+        " tfx-irm run would stop there; mend the data, or change a level in `inspect`"
+    )
 
 
 def _not_each(config: Any, command: str, does: str = "trains on") -> None:

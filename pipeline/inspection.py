@@ -32,7 +32,7 @@ def inspect(config: PipelineConfig, *, debug: bool = False) -> int:
       debug: tracebacks on the terminal too.
 
     Returns:
-      The exit code: 0, or 2 where a finding is an error.
+      How many findings are errors.
 
     Raises:
       ConfigError: the inspection did not come to its findings; or anything else that
@@ -63,8 +63,7 @@ def inspect(config: PipelineConfig, *, debug: bool = False) -> int:
         for line in told(kept["findings"]):
             say(line)
         say(f"\npage     {os.path.join(folder, PAGE)}")
-    errors = any(f["level"] == "error" for f in kept["findings"])
-    return 2 if errors else 0
+    return sum(f["level"] == "error" for f in kept["findings"])
 
 
 def _graph(config: PipelineConfig) -> Any:

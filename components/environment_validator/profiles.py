@@ -142,7 +142,7 @@ class Profiler:
             g.merge_accumulators([part.statistics[i] for part in found])
             for i, g in enumerate(self._generators)
         ]
-        sample = pa.concat_tables([p.sample for p in found], promote=True)
+        sample = _together([p.sample for p in found])
         return Partial(
             sum(p.rows for p in found),
             sum(p.positives for p in found),
@@ -187,6 +187,20 @@ class Profiler:
         return pa.table(table)
 
 
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all; null where a table has not the column."""
+    types = {field.name: field.type for t in tables for field in t.schema}
+    return pa.concat_tables(
+        pa.table(
+            {
+                name: t[name] if name in t.schema.names else pa.nulls(len(t), kind)
+                for name, kind in types.items()
+            }
+        )
+        for t in tables
+    )
+
+
 def _smallest(table: pa.Table) -> pa.Table:
     if table.num_rows <= SAMPLE_ROWS:
         return table
@@ -195,12 +209,17 @@ def _smallest(table: pa.Table) -> pa.Table:
 
 
 def _flat(name: str, column: pa.Array) -> dict[str, pa.Array]:
-    """A list column as columns of single values, evenly chosen where there are many."""
+    """A list column as columns of single values.
+
+    Positions are evenly chosen where all lists that there are have one length, else
+    they are the first.
+    """
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
     most = int(lengths.max(initial=0))
     if most <= 1:
         return {name: _plain(_at(column, lengths, 0))}
-    step = max(most / MOST_POSITIONS, 1)
+    is_dense = bool(np.isin(lengths, (0, most)).all())
+    step = max(most / MOST_POSITIONS, 1) if is_dense else 1
     chosen = np.unique((np.arange(min(most, MOST_POSITIONS)) * step).astype(int))
     return {f"{name}[{i}]": _plain(_at(column, lengths, i)) for i in chosen}
 

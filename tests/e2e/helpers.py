@@ -70,16 +70,20 @@ class Project:
         """Path of the config."""
         return self.folder / "config.yaml"
 
-    def run(self, *arguments):
-        """Runs `tfx-irm run` as a user would, in a process of its own."""
-        command = [sys.executable, "-m", "pipeline.cli", "run", str(self.config)]
-        done = subprocess.run(
+    def command(self, name, *arguments):
+        """Runs a command as a user would, in a process of its own."""
+        command = [sys.executable, "-m", "pipeline.cli", name, str(self.config)]
+        return subprocess.run(
             [*command, *arguments],
             capture_output=True,
             text=True,
             cwd=FLIGHTS.parents[1],
             timeout=900,
         )
+
+    def run(self, *arguments):
+        """Runs `tfx-irm run`, and reads what it left."""
+        done = self.command("run", *arguments)
         runs = sorted((self.folder / "runs-root" / "runs").iterdir())
         text = (runs[-1] / "summary.json").read_text()
         assert done.returncode in (0, 2, 3), done.stderr + done.stdout

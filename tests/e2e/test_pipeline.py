@@ -21,6 +21,7 @@ STAGES = [
     "MultiEnvExampleGen",
     "StatisticsGen",
     "SchemaGen",
+    "EnvironmentValidator",
     "ExampleValidator",
     "Transform",
     "Trainer",
@@ -85,6 +86,47 @@ def test_report_stands_alone(first):
         assert outside not in text
 
 
+def test_what_the_environments_are_like_is_told_and_kept(first, second):
+    checks = {f["check"] for f in first.summary["findings"]}
+    assert "groups" in checks and not any(c.endswith("drift") for c in checks)
+    assert "error" not in {f["level"] for f in first.summary["findings"]}
+    text = (first.folder / "report.html").read_text()
+    assert "Distance between environments" in text
+    assert (first.folder / "environments.html").exists()
+    # The second run compared with the first's, whose model is released.
+    (reference,) = (first.folder.parents[1] / "artifacts" / "Trainer").glob(
+        "model/*/environments_reference.json"
+    )
+    assert set(json.loads(reference.read_text())["environments"]) == {
+        *("EWR", "JFK", "LGA")
+    }
+    assert second.summary["findings"] == first.summary["findings"]
+
+
+def test_what_is_unfit_stops_the_run_before_transform(project, third):
+    leak = project.run("--set", "inspect.leak={max: 0.5}", "--set", "train.seed=5")
+    assert leak.exit_code == 2
+    names = [stage["name"] for stage in leak.summary["stages"]]
+    assert names[-1] == "EnvironmentValidator"
+    assert "alone tells the label in" in leak.summary["error"]["sentence"]
+    assert leak.summary["error"]["sentence"] in leak.stderr
+    assert leak.summary["findings"][0]["level"] == "error"
+    assert (leak.folder / "environments.html").exists()
+
+
+def test_inspect_tells_everything_and_trains_nothing(project, third):
+    told = project.command("inspect")
+    assert told.returncode == 0, told.stderr
+    assert "EnvironmentValidator" in told.stdout and "Transform" not in told.stdout
+    assert "label AUC" in told.stdout
+    unfit = project.command("inspect", "--set", "inspect.leak={max: 0.5}")
+    assert unfit.returncode == 2
+    assert "ERROR  leak" in unfit.stdout
+    assert "are errors, so tfx-irm run would stop there" in unfit.stderr
+    (line,) = [x for x in unfit.stdout.splitlines() if x.startswith("page ")]
+    assert pathlib.Path(line.split()[1]).read_text().startswith("<!DOCTYPE html>")
+
+
 def test_pushed_model_answers_in_a_clean_process(first):
     script = """
 import json, sys
@@ -116,7 +158,8 @@ print(json.dumps({k: v.numpy().tolist() for k, v in out.items()}))
 
 def test_rerun_reuses_all_but_what_hangs_on_the_baseline(first, second):
     assert second.exit_code == 0
-    again = {"LatestBlessedModel", "Evaluator", "InvarianceValidator", "Pusher"}
+    again = {"LatestBlessedModel", "EnvironmentValidator", "Evaluator"}
+    again |= {"InvarianceValidator", "Pusher"}
     assert {name for name, hit in cached(second).items() if not hit} == again
     (check,) = [c for c in second.summary["checks"] if c["name"].startswith("baseline")]
     assert check["verdict"] == "PASS"

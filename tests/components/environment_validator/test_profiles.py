@@ -95,11 +95,21 @@ def test_parts_merge_to_the_whole_in_any_order(columns, batch, monkeypatch, chun
 
 
 def test_a_long_list_becomes_some_of_its_positions():
-    column = pa.array([list(range(400)), [7], None], pa.large_list(pa.int64()))
-    flat = profiles._flat("pixels", column)
+    dense = pa.array([list(range(400)), None], pa.large_list(pa.int64()))
+    flat = profiles._flat("pixels", dense)
     assert len(flat) == profiles.MOST_POSITIONS
-    assert flat["pixels[0]"].to_pylist() == [0, 7, None]
-    assert flat["pixels[25]"].to_pylist() == [25, None, None]
+    assert flat["pixels[25]"].to_pylist() == [25, None]
+    ragged = pa.array([list(range(400)), [7], None], pa.large_list(pa.int64()))
+    flat = profiles._flat("words", ragged)
+    assert list(flat) == [f"words[{i}]" for i in range(profiles.MOST_POSITIONS)]
+    assert flat["words[0]"].to_pylist() == [0, 7, None]
+    assert flat["words[25]"].to_pylist() == [25, None, None]
+
+
+def test_samples_with_different_columns_are_put_together():
+    one = pa.table({"a": [1.0], "b": ["x"]})
+    found = profiles._together([one, pa.table({"a": [2.0]})])
+    assert found.to_pydict() == {"a": [1.0, 2.0], "b": ["x", None]}
 
 
 def test_infinity_and_bytes_that_are_no_text_are_no_obstacle():
