@@ -19,13 +19,22 @@ from tensorflow_model_analysis.extractors import extractor
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from components.errors import DataError
-from components.evaluator import blocks, columns, measures, reading, summarize
+from components.evaluator import (
+    blocks,
+    columns,
+    distribution,
+    measures,
+    reading,
+    summarize,
+)
 from components.evaluator import statistics as st
 from components.evaluator.settings import Options
 
 REPLICATES = "_replicates"
 BLOCK_EXAMPLES = "block_examples"
 CURVE = "calibration_plot"
+SCORES = "score_sketch"
+NOISE = "calibration_error_noise"
 # Sums are taken when this many examples of a bundle have come together.
 _MOST_ROWS = 200_000
 _SENTENCE = re.compile(r"DataError: (.+)")
@@ -291,6 +300,8 @@ def _values(statistics: st.Statistics) -> dict[str, Any]:
         "weighted_example_count": float(totals[st.WEIGHT]),
         "invalid_predictions": float(totals[st.INVALID]),
         BLOCK_EXAMPLES: statistics.blocks[:, st.EXAMPLES].astype(np.int64),
+        SCORES: distribution.score_sketch(statistics.coarse).reshape(-1),
+        NOISE: measures.calibration_noise(statistics),
     }
     for name, (value, replicates) in measures.measure(statistics).items():
         values[name] = value

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics
 
+from components import norms
 from components.errors import DataError
 from components.evaluator import blocks, results
 from components.evaluator.measures import METRICS
@@ -108,6 +110,27 @@ def test_values_are_scikit_learns(toy, loaded):
     assert sum(b.weight * b.mean_label for b in ours.calibration) == pytest.approx(
         y.sum()
     )
+
+
+def test_distances_between_scores_are_scipys(toy, loaded):
+    columns = toy["columns"]["eval"]
+    one, other = (
+        loaded["eval", f"environment={e}", "candidate"] for e in ("EWR", "JFK")
+    )
+    p = 1 / (1 + np.exp(-columns["x"].astype(float)))
+    expected = stats.wasserstein_distance(
+        *(p[columns["environment"] == name] for name in (b"EWR", b"JFK"))
+    )
+    found = norms.l1(one.scores[0] - other.scores[0], one.scores[1:] - other.scores[1:])
+    assert found.value == pytest.approx(expected, abs=1e-4)
+    assert found.replicates.shape == (20,)
+
+
+def test_the_noise_of_the_calibration_error_comes_with_it(loaded):
+    for result in loaded.values():
+        noises = {name: e.noise for name, e in result.metrics.items() if e.noise}
+        assert list(noises) == ["calibration_error"]
+        assert 0 < noises["calibration_error"] < 0.5
 
 
 def test_tfma_reads_it(toy, loaded):
