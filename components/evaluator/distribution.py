@@ -6,7 +6,7 @@ from components import norms
 from components.evaluator import statistics as st
 from components.evaluator.blocks import BLOCKS
 
-CALIBRATION_BINS = 15
+CALIBRATION_BINS = 10  # deciles of risk, as Hosmer and Lemeshow's test takes
 SCORE_BINS = 128
 _PER_SCORE_BIN = st.COARSE_BINS // SCORE_BINS
 
@@ -26,10 +26,12 @@ def calibration_error(coarse: st.Histogram) -> norms.Norm:
 
     Returns:
       The error in [0, 1], its replicates [BLOCKS] with bins and signs held fixed, and
-      its noise; NaN where there is no weight.
+      what its limits need; NaN where there is no weight.
 
     References:
       Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 3.
+      Hosmer and Lemeshow 1980, Goodness of Fit Tests for the Multiple Logistic
+      Regression Model (deciles of risk).
       Kumar, Liang and Ma 2019, Verified Uncertainty Calibration.
       Roelofs et al. 2022, Mitigating Bias in Calibration Error Estimation.
     """
@@ -38,7 +40,7 @@ def calibration_error(coarse: st.Histogram) -> norms.Norm:
     total = weights.sum()
     if not total > 0:
         nothing = np.full(BLOCKS, np.nan)
-        return norms.Norm(nothing[0], nothing, nothing[0])
+        return norms.Norm(nothing[0], nothing, nothing[0], nothing[0])
     middle = (np.cumsum(weights) - weights / 2) / total
     part = (middle * CALIBRATION_BINS).astype(np.int64).clip(0, CALIBRATION_BINS - 1)
     size = BLOCKS * CALIBRATION_BINS

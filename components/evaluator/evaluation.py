@@ -34,7 +34,7 @@ REPLICATES = "_replicates"
 BLOCK_EXAMPLES = "block_examples"
 CURVE = "calibration_plot"
 SCORES = "score_sketch"
-NOISE = "calibration_error_noise"
+CALIBRATION_ERROR = "calibration_error"
 # Sums are taken when this many examples of a bundle have come together.
 _MOST_ROWS = 200_000
 _SENTENCE = re.compile(r"DataError: (.+)")
@@ -301,8 +301,9 @@ def _values(statistics: st.Statistics) -> dict[str, Any]:
         "invalid_predictions": float(totals[st.INVALID]),
         BLOCK_EXAMPLES: statistics.blocks[:, st.EXAMPLES].astype(np.int64),
         SCORES: distribution.score_sketch(statistics.coarse).reshape(-1),
-        NOISE: measures.calibration_noise(statistics),
     }
+    for name, number in measures.calibration_limits(statistics).items():
+        values[f"{CALIBRATION_ERROR}_{name}"] = number
     for name, (value, replicates) in measures.measure(statistics).items():
         values[name] = value
         values[name + REPLICATES] = replicates

@@ -90,9 +90,10 @@ def measure(statistics: st.Statistics) -> dict[str, tuple[float, np.ndarray]]:
     return result
 
 
-def calibration_noise(statistics: st.Statistics) -> float:
-    """What chance alone gives calibration_error of a calibrated model, at most."""
-    return float(distribution.calibration_error(statistics.coarse).noise)
+def calibration_limits(statistics: st.Statistics) -> dict[str, float]:
+    """`noise` and `reach` of calibration_error, what its limits need: `norms.Norm`."""
+    error = distribution.calibration_error(statistics.coarse)
+    return {"noise": float(error.noise), "reach": float(error.reach)}
 
 
 def auc(fine: st.Histogram) -> float:

@@ -13,7 +13,6 @@ from components.evaluator.distribution import SCORE_BINS
 from components.evaluator.measures import METRICS
 
 _REPLICATES = "_replicates"
-_NOISE = "_noise"
 _SPLIT = re.compile(r"^Split-(.+?)/?$")
 
 
@@ -25,13 +24,15 @@ class Estimate:
       value: on all examples; NaN where undefined.
       replicates: [K] its values without each jackknife block. A block without examples
         of the slice repeats `value` exactly; NaN where undefined.
-      noise: of an error that is never negative: what chance alone gives on average
-        where the truth is 0, at most. Otherwise 0.
+      noise: of a norm, which is never negative, what chance alone gives on average
+        where the truth is 0, at most; else 0. See `components.norms`.
+      reach: of a norm the standard error of its upper limit; else 0.
     """
 
     value: float
     replicates: np.ndarray
     noise: float = 0.0
+    reach: float = 0.0
 
     @property
     def standard_error(self) -> float:
@@ -160,7 +161,12 @@ def _result(
     curve: tuple[CalibrationBin, ...],
 ) -> SliceResult:
     estimates = {
-        n: Estimate(values[n], values[n + _REPLICATES], values.get(n + _NOISE, 0.0))
+        n: Estimate(
+            values[n],
+            values[n + _REPLICATES],
+            values.get(n + "_noise", 0.0),
+            values.get(n + "_reach", 0.0),
+        )
         for n in METRICS
     }
     return SliceResult(

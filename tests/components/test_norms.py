@@ -1,5 +1,7 @@
 """Norms: NumPy's values, and replicates that never promise too much."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -54,8 +56,27 @@ def test_noise_is_at_least_what_chance_gives(norm, size):
     assert noise < 1.4 * mean
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_reach_bounds_the_error_of_every_touching_function(size):
+    rng = np.random.default_rng(4)
+    mixed = rng.normal(size=(size, size))
+    _, replicates = draw(rng, np.zeros(size))
+    replicates = replicates @ mixed
+    covariance = np.atleast_2d(np.cov(replicates.T, ddof=0)) * 19  # the jackknife's
+
+    def error(direction):
+        return np.sqrt(direction @ covariance @ direction)
+
+    signs = [np.array(s) for s in itertools.product([-1.0, 1.0], repeat=size)]
+    most = max(map(error, signs))
+    reach = norms.l1(replicates[0], replicates).reach
+    assert most - 1e-12 <= reach <= sum(np.sqrt(np.diag(covariance))) + 1e-12
+    largest = np.sqrt(np.linalg.eigvalsh(covariance)[-1])
+    assert norms.l2(replicates[0], replicates).reach == pytest.approx(largest)
+
+
 def test_no_difference_is_no_norm():
     for norm in (norms.l1, norms.l2):
         found = norm(np.zeros(3), np.zeros((20, 3)))
-        assert found.value == found.noise == 0
+        assert found.value == found.noise == found.reach == 0
         assert (found.replicates == 0).all()
