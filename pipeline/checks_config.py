@@ -164,8 +164,7 @@ class Checks(Section):
             _right_end(["worst", metric], leaf, wrong, metric)
         for metric, floors in self.floor.items():
             for i, floor in enumerate(floors):
-                path: list[str | int] = ["floor", metric]
-                path += [i] if len(floors) > 1 else []
+                path: list[str | int] = ["floor", metric, i]
                 _has_bound(path, floor, ("min", "max"))
                 wrong = {"higher": "max", "lower": "min"}
                 _right_end(path, floor, wrong, metric)
