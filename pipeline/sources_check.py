@@ -16,6 +16,7 @@ from typing import Any
 from components import bigquery, files
 from components.invariance_validator import kinds
 from components.invariance_validator.checks import check_satisfiable
+from components.multi_env_example_gen.naming import bin_names
 from components.source_manifest import listing, matching, spans
 from pipeline.config import PipelineConfig
 from pipeline.config_types import escaped
@@ -113,6 +114,7 @@ def check_checks(
         [list(cross) for cross in config.evaluate.slices],
         config.verdict.allow_insufficient,
         named,
+        {name: bin_names(e) for name, e in config.evaluate.buckets.items()},
     )
     if sentences:
         first = sentences[0].rstrip(".")

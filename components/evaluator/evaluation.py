@@ -36,7 +36,9 @@ CURVE = "calibration_plot"
 SCORES = "score_sketch"
 CALIBRATION_ERROR = "calibration_error"
 # Sums are taken when this many examples of a bundle have come together.
-_MOST_ROWS = 200_000
+_MOST_ROWS = 100_000
+# And sums of so many parts of a slice are added up.
+_MOST_PARTS = 8
 _SENTENCE = re.compile(r"DataError: (.+)")
 _WHERE = " [while running"
 
@@ -251,8 +253,17 @@ class _SummarizeDoFn(beam.DoFn):
             predictions=columns.predictions(
                 extracts[tfma.PREDICTIONS_KEY], self._models, rows
             ),
-            values={name: column(name) for name in self._slicing.features},
+            values={
+                name: self._sliced_by(name, column(name))
+                for name in self._slicing.features
+            },
         )
+
+    def _sliced_by(self, name: str, column: np.ndarray) -> np.ndarray:
+        edges = self._options.buckets.get(name)
+        if edges is None:
+            return column
+        return columns.buckets(column, edges, name, self._split)
 
 
 class _MergeFn(beam.CombineFn):
@@ -262,7 +273,8 @@ class _MergeFn(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[Any], element: Any) -> list[Any]:
-        return [*accumulator, element]
+        parts = [*accumulator, element]
+        return parts if len(parts) < _MOST_PARTS else self.compact(parts)
 
     def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
         parts = [part for accumulator in accumulators for part in accumulator]

@@ -13,7 +13,7 @@ Imports neither TFX nor NumPy, so that a config is answered in no time:
     baseline: {auc: {max_drop: 0.01}, log_loss: {max_rise: 0.01}}
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from components.invariance_validator import problems
@@ -106,6 +106,7 @@ def check_satisfiable(
     slices: Iterable[str | Sequence[str]] = (),
     allow_insufficient: Iterable[str] = (),
     named: bool = True,
+    values: Mapping[str, Collection[str]] | None = None,
 ) -> list[str]:
     """Sentences about checks that no data could meet, or that mean something else.
 
@@ -116,6 +117,7 @@ def check_satisfiable(
       slices: the config's `evaluate.slices`: a feature, or a list of features to cross.
       allow_insufficient: the config's `verdict.allow_insufficient`.
       named: whether `environments` are their names, not only as many.
+      values: feature -> all that it can be, where that is known.
 
     Returns:
       A sentence a problem, naming the key, what was found and the mend; empty when
@@ -134,6 +136,7 @@ def check_satisfiable(
         legal.append(check.name)
         found += problems.of_scopes(check, features)
         found += problems.of_splits(check, names, named)
+        found += problems.of_values(check, values or {})
     for name in allow_insufficient:
         if name not in legal:
             found.append(

@@ -5,7 +5,7 @@ Imports neither TFX nor NumPy.
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from components.invariance_validator.kinds import (
@@ -227,6 +227,17 @@ def of_splits(
             yield (
                 f"{path}.slice names environment {wanted!r}, which split"
                 f" {' and '.join(check.splits)} has not{legal(wanted, there)}."
+            )
+
+
+def of_values(check: Check, values: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Values of a floor's slice that a feature cannot have, such as no bucket."""
+    for feature, value in check.slice or ():
+        known = values.get(feature)
+        if known is not None and value not in known:
+            yield (
+                f"checks.floor.{check.metric}.slice names {feature} {value!r}, which is"
+                f" none of its buckets{legal(value, known)}."
             )
 
 

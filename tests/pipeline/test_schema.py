@@ -149,6 +149,7 @@ class TestConfigSchema:
             {"train": {"method": [{"name": "erm"}, "v_rex"]}},
             {"train": {"methods": {"irm_v1": {"steps": 5}}}},
             {"evaluate": {"slices": "carrier"}},
+            {"evaluate": {"slices": ["a"], "buckets": {"a": [1, 2.5]}}},
             {"push": {"path": "x"}, "beam": ["--x=1"]},
             {"checks": {"floor": {"auc": {"slice": {"a": 1, "b": "x"}, "min": 0.6}}}},
             {"checks": {"floor": {"auc": [{"slice": {}, "min": 0.6}]}}},
@@ -183,6 +184,8 @@ class TestConfigSchema:
             {"verdict": {"confidence": 1}},
             {"data": {"label": "y", "environments": {"A": {"csvv": "a"}}}},
             {"data": {"label": "y", "environments": {}}},
+            {"evaluate": {"slices": ["a"], "buckets": {"a": []}}},
+            {"evaluate": {"slices": ["a"], "buckets": {"a": ["1"]}}},
             {"data": {"environments": {"A": {"csv": "a"}}}},
         ],
     )

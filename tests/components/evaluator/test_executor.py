@@ -159,6 +159,39 @@ def test_splits_are_apart(loaded):
     assert loaded["eval", "overall", "candidate"].examples == 500
 
 
+def test_numbers_are_sliced_by_their_buckets(toy, evaluate, tmp_path):
+    uri = evaluate(
+        tmp_path,
+        toy["examples"],
+        toy["models"]["candidate"],
+        slices=[["x"], ["day", "environment"]],
+        buckets={"x": [-2, 0.5], "day": [11, 21.5]},
+    )
+    columns = toy["columns"]["eval"]
+    found = {r.name: r for r in results.load_results(uri)}
+    bucket = np.digitize(columns["x"], np.float32([-2, 0.5]))
+    for i, name in enumerate(("below -2", "-2 to 0.5", "0.5 and above")):
+        rows, slice_ = bucket == i, found[f"x={name}"]
+        assert slice_.examples == rows.sum()
+        assert slice_.positives == columns["late"][rows].sum()
+    for i, name in enumerate(("below 11", "11 to 21.5", "21.5 and above")):
+        rows = np.digitize(columns["day"], [11, 21.5]) == i
+        rows &= columns["environment"] == b"JFK"
+        assert found[f"day={name},environment=JFK"].examples == rows.sum()
+    assert len(found) == 1 + 3 + 6
+
+
+def test_buckets_of_text_are_refused(toy, evaluate, tmp_path):
+    with pytest.raises(DataError, match="'carrier' in split 'eval': buckets need"):
+        evaluate(
+            tmp_path,
+            toy["examples"],
+            toy["models"]["candidate"],
+            slices=[["carrier"]],
+            buckets={"carrier": [1, 2]},
+        )
+
+
 def test_small_slices_are_pooled(toy, loaded):
     columns = toy["columns"]["eval"]
     carriers, airports = columns["carrier"], columns["environment"]

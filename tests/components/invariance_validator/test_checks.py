@@ -222,6 +222,17 @@ def test_new_kinds_are_tried_against_environments_and_slices(
     assert words in found
 
 
+def test_a_floor_of_a_number_names_one_of_its_buckets():
+    def found(value):
+        floor = {"floor": {"auc": {"slice": {"age": value}, "min": 0.6}}}
+        names = {"age": ("below 18", "18 to 65", "65 and above")}
+        return lib.check_satisfiable(floor, ["E"], slices=["age"], values=names)
+
+    assert not found("18 to 65")
+    (sentence,) = found(30)
+    assert "slice names age '30', which is none of its buckets" in sentence
+
+
 def test_environments_of_which_only_the_number_is_known_are_not_missed():
     floor = {"floor": {"auc": {"slice": {"environment": "LGA"}, "min": 0.6}}}
     assert not lib.check_satisfiable(floor, ["?", "??"], named=False)
