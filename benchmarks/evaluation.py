@@ -230,7 +230,7 @@ def main():
     if options.json:
         versions = ("tfx", "tensorflow-model-analysis", "apache-beam", "numpy")
         document |= {
-            "command": "python " + " ".join(sys.argv),
+            "command": f"python benchmarks/evaluation.py --runs {options.runs}",
             "date": datetime.date.today().isoformat(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "versions": {"python": platform.python_version()}
