@@ -24,6 +24,11 @@ def at_most(found, probability=0.05):
     return found <= stats.binom.ppf(0.9995, TRIALS, probability)
 
 
+def undecided(found):
+    """Whether PASS and FAIL are both as rare as they must be at the bound."""
+    return at_most(found.count(PASS)) and at_most(found.count(FAIL))
+
+
 def slice_of(name, labels, scores, days, block_of_day, split="eval"):
     """What the Evaluator would measure on these examples."""
     rows = st.rows_of(labels, scores, np.ones(len(labels)))
@@ -72,10 +77,10 @@ def verdicts(checks, **shape):
 
 
 @pytest.mark.parametrize("distance", [0.005, 0.01, 0.04])
-def test_a_score_distance_at_the_bound_rarely_passes(distance):
+def test_a_score_distance_at_the_bound_rarely_passes_or_fails(distance):
     # A shift moves every quantile alike: the distance is the shift.
     checks = {"score_distance": {"max": distance, "over": "environment"}}
-    assert at_most(verdicts(checks, shift=distance).count(PASS))
+    assert undecided(verdicts(checks, shift=distance))
 
 
 def test_scores_that_agree_rarely_fail_and_pass_a_wide_bound():
@@ -93,11 +98,11 @@ def test_scores_far_apart_fail():
 @pytest.mark.parametrize(
     ("error", "shock"), [(0.03, 0.0), (0.08, 0.0), (0.03, 0.15), (0.05, 0.15)]
 )
-def test_a_calibration_error_at_the_bound_rarely_passes(error, shock):
+def test_a_calibration_error_at_the_bound_rarely_passes_or_fails(error, shock):
     # Labels are off by the same everywhere: that is the error of every bin. A bad day
     # moves all bins at once.
     checks = {"calibration_error": {"max": error, "over": "environment"}}
-    assert at_most(verdicts(checks, offset=error, shock=shock).count(PASS))
+    assert undecided(verdicts(checks, offset=error, shock=shock))
 
 
 def test_a_calibrated_model_rarely_fails_and_passes_a_wide_bound():
@@ -136,8 +141,8 @@ def risk_verdicts(truth, bound):
 
 
 @pytest.mark.parametrize("truth", [[0.5, 0.55], [0.5, 0.5, 0.6], [0.4, 0.45, 0.5, 0.5]])
-def test_a_variance_at_the_bound_rarely_passes(truth):
-    assert at_most(risk_verdicts(truth, np.var(truth)).count(PASS))
+def test_a_variance_at_the_bound_rarely_passes_or_fails(truth):
+    assert undecided(risk_verdicts(truth, np.var(truth)))
 
 
 def test_risks_that_agree_rarely_fail_and_pass_a_wide_bound():
