@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.evaluator import distribution, measures
+from components.evaluator import distribution
 from components.evaluator import statistics as st
 from components.evaluator.results import Estimate, SliceResult
 from components.invariance_validator import distances
@@ -34,7 +34,9 @@ def slice_of(name, labels, scores, days, block_of_day, split="eval"):
     rows = st.rows_of(labels, scores, np.ones(len(labels)))
     blocks = block_of_day[days]
     made = st.group(rows, blocks, np.zeros(len(labels), np.int64), 1)[0]
-    more = measures.calibration_limits(made)
+    error = distribution.calibration_error(made.coarse)
+    scores = distribution.score_sketch(made.coarse)
+    means = 1 - scores.sum(axis=1)  # the area above a distribution function
     return SliceResult(
         split=split,
         slice=(("environment", name),),
@@ -42,12 +44,13 @@ def slice_of(name, labels, scores, days, block_of_day, split="eval"):
         examples=len(labels),
         positives=int(labels.sum()),
         metrics={
-            metric: Estimate(*values, **more if metric == "calibration_error" else {})
-            for metric, values in measures.measure(made).items()
-            if metric in ("calibration_error", "log_loss", "mean_prediction")
+            "calibration_error": Estimate(
+                error.value, error.replicates, error.noise, error.reach
+            ),
+            "mean_prediction": Estimate(means[0], means[1:]),
         },
         calibration=(),
-        scores=distribution.score_sketch(made.coarse),
+        scores=scores,
     )
 
 
