@@ -5,11 +5,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from components.invariance_validator.checks import METRICS
-from pipeline.config_types import Column, Columns, Section, crosses, nearest, problem
+from components.invariance_validator.kinds import INSTEAD, METRICS
+from pipeline.config_types import (
+    Column,
+    Columns,
+    Section,
+    crosses,
+    nearest,
+    problem,
+    short,
+)
 
 
 def _metric(name: str) -> str:
+    if name in INSTEAD:
+        raise ValueError(f"cannot be named here; {INSTEAD[name]}")
     if name not in METRICS:
         raise ValueError(f"is not a metric{nearest(name, METRICS)}")
     return name
@@ -53,8 +63,60 @@ class Range(Scope):
     max: float | None = None
 
 
-class Gap(Scope):
-    """The largest difference between two slices."""
+def _slice(value: Any) -> Any:
+    """Values as text, as slices are named."""
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"is {short(value)}; map features to a value each, such as"
+            " {environment: north}, or write {} for all examples"
+        )
+    for feature, found in value.items():
+        if isinstance(found, bool) or not isinstance(found, str | int | float):
+            raise problem([feature], f"is {short(found)}; give one value")
+    return {feature: str(found) for feature, found in value.items()}
+
+
+class Floor(Section):
+    """The metric of one named slice must lie between two bounds."""
+
+    slice: Annotated[
+        dict[Column, Annotated[str, Field(min_length=1)]],
+        BeforeValidator(
+            _slice,
+            json_schema_input_type=dict[
+                Column, Annotated[str, Field(min_length=1)] | int | float
+            ],
+        ),
+    ] = Field(examples=["{environment: north}"])
+    split: Literal["eval", "ood"] | None = None
+    min: float | None = None
+    max: float | None = None
+
+
+def _several(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return (value,) if isinstance(value, dict) else value
+
+
+Floors = Annotated[
+    tuple[Floor, ...],
+    BeforeValidator(
+        _several,
+        json_schema_input_type=Floor | Annotated[list[Floor], Field(min_length=1)],
+    ),
+    Field(min_length=1),
+]
+
+
+class Most(Scope):
+    """What is compared or counted must be at most this."""
+
+    max: float = Field(examples=[0.05])
+
+
+class Drop(Section):
+    """How much worse a held-out environment may be than the mean of the trained."""
 
     max: float = Field(examples=[0.05])
 
@@ -70,8 +132,13 @@ class Checks(Section):
     """The checks; each kind maps metrics to bounds."""
 
     worst: dict[MetricName, Annotated[Range, _not_only_a_number("min max")]] = {}
-    gap: dict[MetricName, Annotated[Gap, _not_only_a_number("max")]] = {}
+    floor: dict[MetricName, Floors] = {}
+    gap: dict[MetricName, Annotated[Most, _not_only_a_number("max")]] = {}
     calibration_slope: Range | None = None
+    calibration_error: Annotated[Most | None, _not_only_a_number("max")] = None
+    score_distance: Annotated[Most | None, _not_only_a_number("max")] = None
+    risk_variance: Annotated[Most | None, _not_only_a_number("max")] = None
+    ood_drop: dict[MetricName, Annotated[Drop, _not_only_a_number("max")]] = {}
     baseline: dict[
         MetricName, Annotated[Change, _not_only_a_number("max_drop max_rise")]
     ] = {}
@@ -93,14 +160,21 @@ class Checks(Section):
     def _bounds(self) -> "Checks":
         for metric, leaf in self.worst.items():
             _has_bound(["worst", metric], leaf, ("min", "max"))
-            _right_end(["worst", metric], leaf, {"higher": "max", "lower": "min"})
+            wrong = {"higher": "max", "lower": "min"}
+            _right_end(["worst", metric], leaf, wrong, metric)
+        for metric, floors in self.floor.items():
+            for i, floor in enumerate(floors):
+                path: list[str | int] = ["floor", metric, i]
+                _has_bound(path, floor, ("min", "max"))
+                wrong = {"higher": "max", "lower": "min"}
+                _right_end(path, floor, wrong, metric)
         if self.calibration_slope:
             _has_bound(["calibration_slope"], self.calibration_slope, ("min", "max"))
         for metric, change in self.baseline.items():
             keys = ("max_drop", "max_rise")
             _has_bound(["baseline", metric], change, keys)
             wrong = {"higher": "max_rise", "lower": "max_drop"}
-            _right_end(["baseline", metric], change, wrong)
+            _right_end(["baseline", metric], change, wrong, metric)
         return self
 
     def as_json(self) -> dict[str, Any]:
@@ -108,13 +182,15 @@ class Checks(Section):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-def _has_bound(path: list[str], leaf: Scope, keys: tuple[str, str]) -> None:
+def _has_bound(path: list[str | int], leaf: Section, keys: tuple[str, str]) -> None:
     if all(getattr(leaf, key) is None for key in keys):
         raise problem(path, f"has no bound; give {' or '.join(keys)}")
 
 
-def _right_end(path: list[str], leaf: Scope, wrong: Mapping[str, str]) -> None:
-    better = METRICS[path[-1]].better or ""
+def _right_end(
+    path: list[str | int], leaf: Section, wrong: Mapping[str, str], metric: str
+) -> None:
+    better = METRICS[metric].better or ""
     key = wrong.get(better)
     if key and getattr(leaf, key) is not None:
         right = {"min": "max", "max": "min", "max_drop": "max_rise"}.get(
@@ -122,7 +198,7 @@ def _right_end(path: list[str], leaf: Scope, wrong: Mapping[str, str]) -> None:
         )
         raise problem(
             [*path, key],
-            f"would refuse a model for being better, for {path[-1]} is the better the"
+            f"would refuse a model for being better, for {metric} is the better the"
             f" {better} it is; write {right}",
         )
 

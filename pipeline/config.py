@@ -30,6 +30,7 @@ from pipeline.config_types import (
 from pipeline.data_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.data_config import Data
 from pipeline.inspect_config import Inspect
+from pipeline.sources_config import Number
 from pipeline.train_config import Train
 from pipeline.tune_config import Tune
 
@@ -46,6 +47,36 @@ class Evaluate(Section):
             crosses, json_schema_input_type=Column | list[Column | list[Column]] | None
         ),
     ] = ()
+    buckets: dict[
+        Column,
+        Annotated[
+            tuple[Number, ...],
+            BeforeValidator(
+                as_tuple,
+                json_schema_input_type=Annotated[list[float], Field(min_length=1)],
+            ),
+        ],
+    ] = Field(default={}, examples=["{age: [18, 40, 65]}"])
+
+    @model_validator(mode="after")
+    def _buckets_are_sliced_by(self) -> "Evaluate":
+        sliced = {name for cross in self.slices for name in cross}
+        for name, edges in self.buckets.items():
+            if name == ENVIRONMENT or name not in sliced:
+                raise problem(
+                    ["buckets", name],
+                    "is no column of evaluate.slices; slice by it, or take it out",
+                )
+            if not edges or list(edges) != sorted(set(edges)):
+                raise problem(
+                    ["buckets", name], "are edges that do not rise; give one or more"
+                )
+            if len({f"{edge:g}" for edge in edges}) < len(edges):
+                raise problem(
+                    ["buckets", name],
+                    "has edges that are the same to six digits; move them apart",
+                )
+        return self
 
 
 class Push(Section):
@@ -198,6 +229,11 @@ class PipelineConfig(Section):
                         " slice would hold one class; take it out",
                     )
         return self
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns that the config wants as numbers, sorted."""
+        return tuple(sorted({*self.data.numbers, *self.evaluate.buckets}))
 
     def fold_problem(self, environments: int) -> str | None:
         """Why so many environments cannot each be held out in turn; None: they can."""

@@ -331,9 +331,10 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
         eval_values=() if isinstance(share, float) else share,
         split_by=tuple(data.split.by),
         optional=tuple(data.optional),
-        numbers=data.numbers,
+        numbers=config.numbers,
         on_bad_row=data.on_bad_row,
         slices=tuple(tuple(s) for s in slices(config) if s),
+        buckets=dict(config.evaluate.buckets),
         naming=data.naming,
         held_out=tuple(data.held_out),
     )
@@ -441,6 +442,7 @@ def _evaluator(
             "min_examples": config.verdict.min_examples,
             "task": config.task,
             "weight": data.weight,
+            "buckets": {f: list(e) for f, e in config.evaluate.buckets.items()},
         },
     )
 

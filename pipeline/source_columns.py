@@ -52,8 +52,8 @@ def check(
         if source.format == "csv"
         for path in list(source.files)[:files_read]
     }
-    data = config.data
-    joint = readers.joint_schema(schemas, headerless, data.optional, csv, data.numbers)
+    optional, numbers = config.data.optional, config.numbers
+    joint = readers.joint_schema(schemas, headerless, optional, csv, numbers)
     # Where only first records were seen, a column may still come.
     sure = any(path not in partial for files in schemas.values() for path in files)
     _check_label(config, schemas, joint, partial)
@@ -219,6 +219,7 @@ def _check_kinds(config: PipelineConfig, joint: Schema) -> None:
     ]
     if config.data.weight:
         numbers.append((("data", "weight"), config.data.weight))
+    numbers += [(("evaluate", "buckets"), name) for name in config.evaluate.buckets]
     for path, name in numbers:
         column = joint.get(name, Column("null"))
         if column.kind == "bytes":

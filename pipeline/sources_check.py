@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from components import bigquery, files
+from components.invariance_validator import kinds
 from components.invariance_validator.checks import check_satisfiable
+from components.multi_env_example_gen.naming import bin_names
 from components.source_manifest import listing, matching, spans
 from pipeline.config import PipelineConfig
 from pipeline.config_types import escaped
@@ -100,6 +102,7 @@ def check_checks(
       environments: all names, where only the data tells them.
     """
     training = config.data.training
+    named = training is not None or environments is not None
     if training is None:  # any few, until the data tells
         training = tuple(environments or ("?", "??", "???")[: 2 + config.data.each])
     if config.data.each:  # all folds are alike
@@ -110,6 +113,8 @@ def check_checks(
         config.data.held_out,
         [list(cross) for cross in config.evaluate.slices],
         config.verdict.allow_insufficient,
+        named,
+        {name: bin_names(e) for name, e in config.evaluate.buckets.items()},
     )
     if sentences:
         first = sentences[0].rstrip(".")
@@ -349,17 +354,11 @@ def _checks(config: PipelineConfig) -> Iterable[str]:
     checks = config.checks.as_json()
     if config.data.each:
         checks.pop("baseline", None)  # as in the folds
-    for kind, section in checks.items():
-        leaves = {kind: section}
-        if kind != "calibration_slope":
-            leaves = {f"{kind}.{metric}": leaf for metric, leaf in section.items()}
-        for name, leaf in leaves.items():
-            bounds = [
-                f"{key} {leaf[key]:g}"
-                for key in ("min", "max", "max_drop", "max_rise")
-                if key in leaf
-            ]
-            yield f"{name} ({', '.join(bounds)})"
+    for kind, metric, leaf in kinds.leaves(checks):
+        bounds = [
+            f"{key} {leaf[key]:g}" for key in kinds.KINDS[kind].bounds if key in leaf
+        ]
+        yield f"{kinds.parse(kind, metric, leaf).name} ({', '.join(bounds)})"
 
 
 def _size(size: float) -> str:

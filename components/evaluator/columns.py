@@ -1,10 +1,12 @@
 """Columns out of TFMA's batched extracts, checked as they are taken."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from components import buckets as bucketing
 from components.errors import DataError
 
 
@@ -77,6 +79,25 @@ def weights(column: np.ndarray, name: str, split: str) -> np.ndarray:
             " number >= 0"
         )
     return found
+
+
+def buckets(
+    column: np.ndarray, edges: Sequence[float], name: str, split: str
+) -> np.ndarray:
+    """A feature's buckets as objects [N]: text, None where it is missing.
+
+    Raises:
+      DataError: it holds no numbers.
+    """
+    values = pa.array(column, from_pandas=True)
+    try:
+        found = bucketing.label(values, edges)
+    except ValueError as error:
+        raise DataError(
+            f"feature {name!r} in split {split!r}: buckets need numbers, found"
+            f" {values.drop_null()[0].as_py()!r}; slice by its values instead"
+        ) from error
+    return found.to_numpy(zero_copy_only=False)
 
 
 def predictions(

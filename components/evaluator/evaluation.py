@@ -19,15 +19,26 @@ from tensorflow_model_analysis.extractors import extractor
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from components.errors import DataError
-from components.evaluator import blocks, columns, measures, reading, summarize
+from components.evaluator import (
+    blocks,
+    columns,
+    distribution,
+    measures,
+    reading,
+    summarize,
+)
 from components.evaluator import statistics as st
 from components.evaluator.settings import Options
 
 REPLICATES = "_replicates"
 BLOCK_EXAMPLES = "block_examples"
 CURVE = "calibration_plot"
+SCORES = "score_sketch"
+CALIBRATION_ERROR = "calibration_error"
 # Sums are taken when this many examples of a bundle have come together.
-_MOST_ROWS = 200_000
+_MOST_ROWS = 100_000
+# And sums of so many parts of a slice are added up.
+_MOST_PARTS = 8
 _SENTENCE = re.compile(r"DataError: (.+)")
 _WHERE = " [while running"
 
@@ -242,8 +253,17 @@ class _SummarizeDoFn(beam.DoFn):
             predictions=columns.predictions(
                 extracts[tfma.PREDICTIONS_KEY], self._models, rows
             ),
-            values={name: column(name) for name in self._slicing.features},
+            values={
+                name: self._sliced_by(name, column(name))
+                for name in self._slicing.features
+            },
         )
+
+    def _sliced_by(self, name: str, column: np.ndarray) -> np.ndarray:
+        edges = self._options.buckets.get(name)
+        if edges is None:
+            return column
+        return columns.buckets(column, edges, name, self._split)
 
 
 class _MergeFn(beam.CombineFn):
@@ -253,7 +273,8 @@ class _MergeFn(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[Any], element: Any) -> list[Any]:
-        return [*accumulator, element]
+        parts = [*accumulator, element]
+        return parts if len(parts) < _MOST_PARTS else self.compact(parts)
 
     def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
         parts = [part for accumulator in accumulators for part in accumulator]
@@ -291,7 +312,10 @@ def _values(statistics: st.Statistics) -> dict[str, Any]:
         "weighted_example_count": float(totals[st.WEIGHT]),
         "invalid_predictions": float(totals[st.INVALID]),
         BLOCK_EXAMPLES: statistics.blocks[:, st.EXAMPLES].astype(np.int64),
+        SCORES: distribution.score_sketch(statistics.coarse).reshape(-1),
     }
+    for name, number in measures.calibration_limits(statistics).items():
+        values[f"{CALIBRATION_ERROR}_{name}"] = number
     for name, (value, replicates) in measures.measure(statistics).items():
         values[name] = value
         values[name + REPLICATES] = replicates

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from components.evaluator import logistic
+from components.evaluator import distribution, logistic
 from components.evaluator import statistics as st
 from components.evaluator.blocks import BLOCKS
 
@@ -21,6 +21,11 @@ METRICS = (
     "calibration_intercept",
     "mean_label",
     "mean_prediction",
+    "loss_variance",
+    "irm_gradient",
+    "irm_penalty",
+    "irm_penalty_unbiased",
+    "calibration_error",
 )
 CURVE_BINS = 20
 _EPSILON = 1e-7
@@ -47,7 +52,12 @@ def measure(statistics: st.Statistics) -> dict[str, tuple[float, np.ndarray]]:
     log_loss, accuracy, mean_label and mean_prediction are means weighted by w;
     calibration = sum w p / sum w y; auc as in `auc`; calibration_slope b and
     calibration_intercept a are the maximum-likelihood fit of P(y) = 1 / (1 + e^-(a +
-    b z)), as in `logistic.fit`.
+    b z)), as in `logistic.fit`. With l the log loss of an example, loss_variance =
+    mean l^2 - (mean l)^2. With g = (p - y) z, the derivative of l when the log-odds are
+    scaled, irm_gradient is the mean g and irm_penalty its square, which is IRMv1's
+    penalty; irm_penalty_unbiased is the mean of the product of two g from different
+    blocks, 0 on average where the truth is 0, and so at times below it.
+    calibration_error as in `distribution.calibration_error`.
 
     Args:
       statistics: of the slice.
@@ -58,7 +68,8 @@ def measure(statistics: st.Statistics) -> dict[str, tuple[float, np.ndarray]]:
 
     References:
       Cox 1958, Two further applications of a model for binary regression (slope and
-      intercept); Shao and Wu 1989, A General Theory for Jackknife Variance Estimation.
+      intercept); Shao and Wu 1989, A General Theory for Jackknife Variance Estimation;
+      Arjovsky et al. 2019, Invariant Risk Minimization, section 3.1 (IRMv1).
     """
     blocks = statistics.blocks
     total = blocks.sum(axis=0)
@@ -68,12 +79,21 @@ def measure(statistics: st.Statistics) -> dict[str, tuple[float, np.ndarray]]:
     found["auc"] = _auc(statistics, totals)
     slope, intercept = _calibration_fit(statistics, totals)
     found["calibration_slope"], found["calibration_intercept"] = slope, intercept
+    found["irm_penalty_unbiased"] = _penalty_between_blocks(blocks)
+    error = distribution.calibration_error(statistics.coarse)
+    found["calibration_error"] = np.concatenate([[error.value], error.replicates])
     empty = blocks[:, st.EXAMPLES] == 0
     result = {}
     for name in METRICS:
         value, without = found[name][0], found[name][1:]
         result[name] = (float(value), np.where(empty, value, without))
     return result
+
+
+def calibration_limits(statistics: st.Statistics) -> dict[str, float]:
+    """`noise` and `reach` of calibration_error, what its limits need: `norms.Norm`."""
+    error = distribution.calibration_error(statistics.coarse)
+    return {"noise": float(error.noise), "reach": float(error.reach)}
 
 
 def auc(fine: st.Histogram) -> float:
@@ -126,8 +146,15 @@ def curve(fine: st.Histogram) -> Curve:
 def _means(totals: np.ndarray) -> dict[str, np.ndarray]:
     weight = totals[:, st.WEIGHT]
     has_positives = totals[:, st.POSITIVES] > 0
+    loss = _ratio(totals[:, st.LOSS], weight)
+    gradient = _ratio(totals[:, st.GRADIENT], weight)
+    with np.errstate(invalid="ignore"):  # inf - inf, where a loss is infinite
+        variance = _ratio(totals[:, st.LOSS_SQUARE], weight) - loss**2
     return {
-        "log_loss": _ratio(totals[:, st.LOSS], weight),
+        "log_loss": loss,
+        "loss_variance": np.maximum(variance, 0.0),
+        "irm_gradient": gradient,
+        "irm_penalty": gradient**2,
         "accuracy": _ratio(totals[:, st.CORRECT], weight),
         "mean_label": _ratio(totals[:, st.LABEL], weight),
         "mean_prediction": _ratio(totals[:, st.PREDICTION], weight),
@@ -135,6 +162,22 @@ def _means(totals: np.ndarray) -> dict[str, np.ndarray]:
             totals[:, st.PREDICTION], np.where(has_positives, totals[:, st.LABEL], 0.0)
         ),
     }
+
+
+def _penalty_between_blocks(blocks: np.ndarray) -> np.ndarray:
+    """Mean product of the g of two examples from different blocks; [1 + BLOCKS].
+
+    (sum_k G_k)^2 - sum_k G_k^2 over the same of the weights, with sums over blocks k.
+    NaN where all weight is in one block.
+    """
+    products = []
+    for column in (st.GRADIENT, st.WEIGHT):
+        part = blocks[:, column]
+        total = np.concatenate([[part.sum()], part.sum() - part])
+        squares = np.concatenate([[(part**2).sum()], (part**2).sum() - part**2])
+        products.append((total**2 - squares, total**2))
+    (pairs, _), (weight, whole) = products
+    return _ratio(pairs, np.where(weight > 1e-9 * whole, weight, 0.0))
 
 
 def _auc(statistics: st.Statistics, totals: np.ndarray) -> np.ndarray:
@@ -181,7 +224,7 @@ def _coarse(
     block, bins = np.divmod(statistics.coarse.keys, st.COARSE_BINS)
     occupied, column = np.unique(bins, return_inverse=True)
     table = np.zeros((BLOCKS, len(occupied), 4))
-    table[block, column.reshape(-1)] = statistics.coarse.sums
+    table[block, column.reshape(-1)] = statistics.coarse.sums[:, :4]
     table = table[:, table[:, :, 0].sum(axis=0) > 0]
     total = table.sum(axis=0)
     sums = np.concatenate([total[None], total - table])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.errors import DataError
+from components.evaluator.distribution import SCORE_BINS
 from components.evaluator.measures import METRICS
 
 _REPLICATES = "_replicates"
@@ -23,10 +24,15 @@ class Estimate:
       value: on all examples; NaN where undefined.
       replicates: [K] its values without each jackknife block. A block without examples
         of the slice repeats `value` exactly; NaN where undefined.
+      noise: of a norm, which is never negative, what chance alone gives on average
+        where the truth is 0, at most; else 0. See `components.norms`.
+      reach: of a norm the standard error of its upper limit; else 0.
     """
 
     value: float
     replicates: np.ndarray
+    noise: float = 0.0
+    reach: float = 0.0
 
     @property
     def standard_error(self) -> float:
@@ -72,6 +78,8 @@ class SliceResult:
       calibration: bins that hold examples, by rising prediction.
       block_examples: examples in each jackknife block.
       invalid_predictions: how many predictions were NaN or outside [0, 1].
+      scores: float64 [1 + K, SCORE_BINS], distribution of the predictions of all and
+        without each block, see `distribution.score_sketch`; or None.
     """
 
     split: str
@@ -83,6 +91,7 @@ class SliceResult:
     calibration: tuple[CalibrationBin, ...]
     block_examples: tuple[int, ...] = ()
     invalid_predictions: int = 0
+    scores: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -151,7 +160,15 @@ def _result(
     values: dict[str, Any],
     curve: tuple[CalibrationBin, ...],
 ) -> SliceResult:
-    estimates = {n: Estimate(values[n], values[n + _REPLICATES]) for n in METRICS}
+    estimates = {
+        n: Estimate(
+            values[n],
+            values[n + _REPLICATES],
+            values.get(n + "_noise", 0.0),
+            values.get(n + "_reach", 0.0),
+        )
+        for n in METRICS
+    }
     return SliceResult(
         split=split,
         slice=key,
@@ -162,6 +179,7 @@ def _result(
         calibration=curve,
         block_examples=tuple(values["block_examples"].tolist()),
         invalid_predictions=round(values["invalid_predictions"]),
+        scores=values["score_sketch"].reshape(-1, SCORE_BINS),
     )
 
 

@@ -46,6 +46,8 @@ class Options:
         are pooled into `other`. 0 pools nothing and needs no counts.
       task: kind of problem; `binary` only.
       weight: feature with the example's weight, or None.
+      buckets: slice feature -> rising edges, by which its numbers are sliced; see
+        `components.buckets`.
     """
 
     label: str
@@ -54,6 +56,7 @@ class Options:
     min_examples: int = 200
     task: str = "binary"
     weight: str | None = None
+    buckets: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 def parse_options(text: str) -> Options:
@@ -188,6 +191,20 @@ def _check_options(options: Options) -> None:
             f"Evaluator options: task {options.task!r} is not supported;"
             f" use {', '.join(TASKS)}"
         )
+    if not isinstance(options.buckets, dict):
+        raise ValueError(
+            f"Evaluator options: buckets is {options.buckets!r}, not a map of features"
+            " to edges"
+        )
+    for feature, edges in options.buckets.items():
+        rising = isinstance(edges, list) and all(
+            isinstance(e, int | float) and not isinstance(e, bool) for e in edges
+        )
+        if not rising or not edges or edges != sorted(set(edges)):
+            raise ValueError(
+                f"Evaluator options: buckets of {feature!r} are {edges!r}, not a list"
+                " of rising numbers"
+            )
     number = options.min_examples
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise ValueError(

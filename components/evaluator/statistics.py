@@ -6,8 +6,8 @@ batches, bundles and machines add up:
 - `blocks`: per block, counts and sums;
 - `fine`: per bin of the prediction, the 10,002 bins of TFMA's calibration histogram
   (`int(p * 10000 + 1)`), so that AUC and the calibration curve come out as TFMA's;
-- `coarse`: per block and bin of the log-odds, for calibration slopes and for what AUC
-  loses without a block.
+- `coarse`: per block and bin of the log-odds, for calibration slopes and errors, for
+  the distribution of the scores, and for what AUC loses without a block.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from components.evaluator.blocks import BLOCKS
 
 # Columns of `blocks`.
 EXAMPLES, POSITIVES, INVALID, WEIGHT, LABEL = range(5)
-PREDICTION, LOSS, CORRECT, MOMENT = range(5, 9)
-SUMS = 9
+PREDICTION, LOSS, CORRECT, MOMENT, LOSS_SQUARE, GRADIENT = range(5, 11)
+SUMS = 11
 FINE_BINS = 10_002
 COARSE_BINS = 1_024
 # Log-odds beyond this cannot be told apart in a float32 probability near 1.
@@ -47,10 +47,11 @@ class Statistics:
     Attributes:
       blocks: float64 [BLOCKS, SUMS]: numbers of examples, of positives and of
         predictions that are no probability; sums of the weight, weight * label, weight
-        * prediction, weight * log loss, weight * correct and weight * label * log-odds.
+        * prediction, weight * log loss, weight * correct, weight * label * log-odds,
+        weight * log loss^2 and weight * (prediction - label) * log-odds.
       fine: by TFMA's bin; weight, weight * label, weight * prediction.
       coarse: by block * COARSE_BINS + bin; weight, weight * label, weight * log-odds,
-        weight * log-odds^2.
+        weight * log-odds^2, weight * prediction.
     """
 
     blocks: np.ndarray
@@ -108,6 +109,8 @@ def rows_of(labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) ->
     sums[:, LOSS] = np.where(weights == 0, 0.0 * p, weights * loss)
     sums[:, CORRECT] = weights * correct
     sums[:, MOMENT] = weights * positive * logits
+    sums[:, LOSS_SQUARE] = np.where(weights == 0, 0.0 * p, weights * loss**2)
+    sums[:, GRADIENT] = weights * (p - positive) * logits
     sums[:, INVALID] = invalid
     return Rows(sums, fine_bins(p), coarse_bins(logits), logits)
 
@@ -124,9 +127,13 @@ def coarse_bins(logits: np.ndarray) -> np.ndarray:
     Half of the bins divide the probability evenly, half the log-odds: 0.007 wide in
     the middle, at most 0.065 in the tails. NaN goes to bin 0.
     """
-    z = np.nan_to_num(logits, nan=-LOGIT_LIMIT)
-    share = 0.5 / (1 + np.exp(-z)) + 0.25 * (z / LOGIT_LIMIT + 1)
+    share = coarse_share(np.nan_to_num(logits, nan=-LOGIT_LIMIT))
     return (share * COARSE_BINS).astype(np.int64).clip(0, COARSE_BINS - 1)
+
+
+def coarse_share(z: np.ndarray) -> np.ndarray:
+    """Share of the coarse bins that lie below a log-odds, in [0, 1]."""
+    return 0.5 / (1 + np.exp(-z)) + 0.25 * (z / LOGIT_LIMIT + 1)
 
 
 def group(
@@ -155,7 +162,15 @@ def group(
     weight, logits = sums[:, WEIGHT], rows.logits[chosen]
     coarse = _histograms(
         cell * COARSE_BINS + rows.coarse[chosen],
-        np.column_stack([weight, sums[:, LABEL], weight * logits, weight * logits**2]),
+        np.column_stack(
+            [
+                weight,
+                sums[:, LABEL],
+                weight * logits,
+                weight * logits**2,
+                sums[:, PREDICTION],
+            ]
+        ),
         BLOCKS * COARSE_BINS,
         number,
     )

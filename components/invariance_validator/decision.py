@@ -39,11 +39,13 @@ class CheckResult:
     Attributes:
       name: the path in the config, `worst.auc`.
       verdict: PASS, FAIL or INSUFFICIENT_DATA.
-      value: of the worst slice: the metric or, for gap and baseline, the difference.
+      value: of the worst slice: the metric or what the kind makes of it, such as the
+        difference of gap, ood_drop and baseline.
       interval: [low, high], two-sided, at the config's confidence.
       bound: the bound that decides there; a `max_drop` of 0.01 is -0.01.
       split: eval, ood or `eval / ood`.
-      slice: `environment=LGA`, of a gap `environment=EWR / environment=LGA`.
+      slice: `environment=LGA`, of a pair `environment=EWR / environment=LGA`, of a
+        group of slices `environment`.
       examples: in it.
       reason: one sentence.
     """
@@ -157,8 +159,7 @@ def _summarise(check: Check, judgement: judging.Judgement, rule: Rule) -> CheckR
     same = judgement.verdicts[worst.verdict] - 1
     if worst.verdict != PASS and same:
         what = "failed" if worst.verdict == FAIL else "not settled"
-        unit = "pairs" if check.kind == "gap" else "slices"
-        reason += f" ({same:,} more of {total:,} {unit} {what})"
+        reason += f" ({same:,} more of {total:,} {check.unit} {what})"
     if _may_lack_data(check.name, worst.verdict, rule):
         reason += ", which verdict.allow_insufficient lets pass"
     return CheckResult(

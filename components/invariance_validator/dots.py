@@ -105,6 +105,12 @@ def dot_plot(
         return svg.to_svg(made, label, prefix)
 
 
+def number(value: float, sign: str = "") -> str:
+    """Three decimals, or two digits of what is too small for them."""
+    form = ".3f" if value == 0 or abs(value) >= 0.001 else ".2g"
+    return f"{value:{sign}{form}}".replace("-", "−")
+
+
 def _range(
     dots: Sequence[Dot], bounds: Sequence[float], zero: bool
 ) -> tuple[float, float]:
@@ -187,7 +193,7 @@ def _dot(ax: Axes, row: int, dot: Dot) -> None:
     ax.text(
         1.03,
         row,
-        f"{dot.value:.3f}".replace("-", "−"),
+        number(dot.value),
         transform=ax.get_yaxis_transform(),
         va="center",
         ha="left",

@@ -53,6 +53,11 @@ class Spread:
         quantile = special.stdtrit(np.where(usable, self.dof, 1), confidence)
         return np.where(usable, quantile * self.error, np.nan)
 
+    def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """One-sided limits, each at the confidence; NaN where there are none."""
+        half = self.half_width(confidence)
+        return self.value - half, self.value + half
+
 
 def spread(value: float, replicates: np.ndarray) -> Spread:
     """Of one estimate.

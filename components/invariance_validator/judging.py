@@ -3,18 +3,28 @@
 A slice passes when its one-sided limits are on the good side of the bounds, and fails
 when the opposite limit, at a confidence corrected for the number of slices
 (Bonferroni), is on the bad side. Between the two the data do not settle it. Whatever
-is undefined or missing never passes.
+is undefined or missing never passes. What compares slices is judged pair by pair (gap,
+score_distance) or group by group (risk_variance).
 """
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.invariance_validator import intervals, reasons
-from components.invariance_validator.checks import ENVIRONMENT, OVERALL, Check, Rule
+from components.invariance_validator import distances, intervals, reasons
+from components.invariance_validator.groups import Group, absence, groups_of
+from components.invariance_validator.kinds import (
+    METRICS,
+    OVERALL,
+    RISK_VARIANCE,
+    SCORE_DISTANCE,
+    Check,
+    Rule,
+)
 from components.invariance_validator.slices import (
     FAIL,
     INSUFFICIENT_DATA,
@@ -25,10 +35,15 @@ from components.invariance_validator.slices import (
     estimate_problem,
 )
 
+if TYPE_CHECKING:
+    from components.evaluator.results import Estimate, SliceResult
+
 SEVERITY = {FAIL: 0, INSUFFICIENT_DATA: 1, PASS: 2}
 KEPT_PAIRS = 100  # of a gap: those closest to the bound; 200 values make 19,900
 _ROUNDING = 1e-12  # 0.74 - 0.75 is below -0.01
 _CODES = np.array([FAIL, INSUFFICIENT_DATA, PASS])
+# The metric of a slice that must be there, where the judged number is none of a slice.
+_MADE_FROM = {SCORE_DISTANCE: "mean_prediction", RISK_VARIANCE: "log_loss"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,8 @@ class Outcome:
     Attributes:
       verdict: PASS, FAIL or INSUFFICIENT_DATA.
       split: eval, ood or, of a pair from both, `eval / ood`.
-      slice: `environment=EWR`, or of a pair `environment=EWR / environment=LGA`.
+      slice: `environment=EWR`, or of a pair `environment=EWR / environment=LGA`, or of
+        a group of slices `environment`.
       scope: the features sliced by; () is overall.
       examples: evaluated, of a pair in both together.
       reason: a sentence without its full stop.
@@ -60,16 +76,6 @@ class Outcome:
     limits: tuple[float, float] | None = None
     bound: float | None = None
     margin: float = -math.inf
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Cells that a gap compares with each other."""
-
-    scope: tuple[str, ...]
-    split: str
-    cells: list[Cell]
-    named: bool  # the config asks for it, so it must not be empty
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
     Returns:
       The outcomes and their number.
     """
-    groups = _groups(check, table)
+    groups = groups_of(check, table)
     outcomes = _empty_groups(check, groups, table, rule)
     usable = []
     for group in groups:
@@ -110,10 +116,15 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
                 outcomes.append(_refused(cell, problem))
         usable.append(fit)
     verdicts = Counter(outcome.verdict for outcome in outcomes)
-    if check.kind == "gap":
-        judged, counted = _judge_gaps(check, usable, rule)
+    if check.unit == "pairs":
+        judged, counted = _judge_pairs(check, usable, rule)
     else:
-        judged = _judge_cells(check, [c for cells in usable for c in cells], rule)
+        if check.kind == RISK_VARIANCE:
+            judged = _judge_variances(check, usable, rule)
+        elif check.kind == "ood_drop":
+            judged = _judge_drops(check, groups, usable, rule)
+        else:
+            judged = _judge_cells(check, [c for cells in usable for c in cells], rule)
         counted = Counter(outcome.verdict for outcome in judged)
     outcomes += judged
     verdicts.update(counted)
@@ -125,52 +136,23 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
     return Judgement(outcomes, verdicts)
 
 
-def _groups(check: Check, table: SliceTable) -> list[_Group]:
-    splits = [s for s in check.splits if check.split_named or table.has_split(s)]
-    groups = []
-    for split in splits:
-        scopes = check.over
-        if scopes is None:
-            singles = [(name,) for name in table.features(split)]
-            scopes = (OVERALL, *singles) if check.kind != "gap" else tuple(singles)
-        for scope in scopes:
-            named = check.over is not None or scope in (OVERALL, (ENVIRONMENT,))
-            if check.kind == "gap" and scope == (ENVIRONMENT,):
-                continue
-            groups.append(_Group(scope, split, table.cells(split, scope), named))
-    across = check.kind == "gap" and (
-        check.over is None or (ENVIRONMENT,) in check.over
-    )
-    if across:
-        cells = [c for s in splits for c in table.cells(s, (ENVIRONMENT,))]
-        groups.insert(0, _Group((ENVIRONMENT,), " / ".join(splits), cells, True))
-    return groups
-
-
 def _empty_groups(
-    check: Check, groups: Sequence[_Group], table: SliceTable, rule: Rule
+    check: Check, groups: Sequence[Group], table: SliceTable, rule: Rule
 ) -> list[Outcome]:
     """Outcomes of groups that were asked for and have nothing to judge."""
     found = []
     for group in groups:
-        alone = check.kind == "gap" and len(group.cells) == 1
-        if not group.named or (group.cells and not alone):
-            continue
-        verdict, features = FAIL, " x ".join(group.scope) or "overall"
-        if alone:
-            only = f"{group.cells[0].name} is the only value of {features}"
-            reason = f"{only} in {group.split}, and a gap needs two"
-        elif ",".join(group.scope) in table.pooled().get(group.split, {}):
-            verdict, least = INSUFFICIENT_DATA, rule.min_examples
-            reason = f"no value of {features} has {least:,} examples in {group.split}"
-        else:
-            reason = f"there is no slice by {features} in {group.split}"
-        found.append(Outcome(verdict, group.split, features, group.scope, 0, reason))
+        problem = absence(check, group, table, rule)
+        if problem is not None:
+            verdict, reason = problem
+            name = " x ".join(group.scope) or "overall"
+            found.append(Outcome(verdict, group.split, name, group.scope, 0, reason))
     return found
 
 
 def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
-    problem = cell.problem(check.metric, rule.min_examples)
+    metric = _MADE_FROM.get(check.metric, check.metric)
+    problem = cell.problem(metric, rule.min_examples)
     if problem is not None or check.kind != "baseline":
         return problem
     if cell.baseline is None:
@@ -194,14 +176,47 @@ def _judge_cells(check: Check, cells: Sequence[Cell], rule: Rule) -> list[Outcom
     if not cells:
         return []
     if check.kind == "baseline":
-        spreads = [_from_baseline(cell, check.metric) for cell in cells]
+        spread = intervals.stack([_from_baseline(c, check.metric) for c in cells])
     else:
-        spreads = [intervals.spread(*_estimate(cell, check.metric)) for cell in cells]
-    numbers = _judge_spread(check, intervals.stack(spreads), rule, len(cells))
+        spread = distances.of_estimates([_estimate(c, check.metric) for c in cells])
+    numbers = _judge_spread(check, spread, rule, len(cells))
     return [_outcome(check, [cell], numbers, i, rule) for i, cell in enumerate(cells)]
 
 
-def _judge_gaps(
+def _judge_variances(
+    check: Check, usable: Sequence[list[Cell]], rule: Rule
+) -> list[Outcome]:
+    """One outcome for each group of slices."""
+    groups = [cells for cells in usable if len(cells) > 1]
+    judged = []
+    for cells in groups:
+        spread = distances.of_variance([_estimate(c, "log_loss") for c in cells])
+        numbers = _judge_spread(check, spread, rule, len(groups))
+        judged.append(_outcome(check, cells, numbers, 0, rule))
+    return judged
+
+
+def _judge_drops(
+    check: Check,
+    groups: Sequence[Group],
+    usable: Sequence[list[Cell]],
+    rule: Rule,
+) -> list[Outcome]:
+    """Each held-out environment against the mean of the trained ones, if all count."""
+    (trained, held_out), expected = usable, groups[0].cells
+    if not trained or len(trained) < len(expected):
+        return []  # refused already
+    sign = 1.0 if METRICS[check.metric].better == "higher" else -1.0
+    means = [_estimate(cell, check.metric) for cell in trained]
+    judged = []
+    for cell in held_out:
+        spread = distances.of_drop(means, _estimate(cell, check.metric), sign)
+        numbers = _judge_spread(check, spread, rule, len(held_out))
+        judged.append(_outcome(check, [cell], numbers, 0, rule))
+    return judged
+
+
+def _judge_pairs(
     check: Check, usable: Sequence[Sequence[Cell]], rule: Rule
 ) -> tuple[list[Outcome], Counter]:
     """All pairs within each group; a row of them at a time keeps memory small."""
@@ -209,12 +224,10 @@ def _judge_gaps(
     kept: list[tuple[int, float, int, list[Cell], _Judged]] = []
     verdicts: Counter = Counter()
     for cells in usable:
-        cells = sorted(cells, key=lambda c: -_estimate(c, check.metric)[0])
-        values = np.array([_estimate(c, check.metric)[0] for c in cells])
-        blocks = [np.asarray(_estimate(c, check.metric)[1], float) for c in cells]
+        if check.kind == "gap":
+            cells = sorted(cells, key=lambda c: -_estimate(c, check.metric).value)
         for i in range(len(cells) - 1):
-            lower = intervals.rows(blocks[i + 1 :], len(blocks[i]))
-            spread = intervals.difference(values[i], blocks[i], values[i + 1 :], lower)
+            spread = _row(check, cells[i], cells[i + 1 :])
             numbers = _judge_spread(check, spread, rule, tests)
             verdicts.update(numbers.verdict.tolist())
             severity = np.array([SEVERITY[v] for v in numbers.verdict])
@@ -229,18 +242,35 @@ def _judge_gaps(
     return outcomes, verdicts
 
 
-def _estimate(cell: Cell, metric: str) -> tuple[float, np.ndarray]:
+def _row(check: Check, cell: Cell, others: Sequence[Cell]) -> intervals.Spread:
+    """A slice compared with each of others; for a gap none of them is larger."""
+    if check.kind == SCORE_DISTANCE:
+        return distances.of_scores(_result(cell), [_result(c) for c in others])
+    first = _estimate(cell, check.metric)
+    rest = [_estimate(other, check.metric) for other in others]
+    return intervals.difference(
+        first.value,
+        first.replicates,
+        [estimate.value for estimate in rest],
+        intervals.rows([e.replicates for e in rest], len(first.replicates)),
+    )
+
+
+def _result(cell: Cell) -> "SliceResult":
     assert cell.result is not None  # a cell without result has a problem
-    estimate = cell.result.metrics[metric]
-    return estimate.value, estimate.replicates
+    return cell.result
+
+
+def _estimate(cell: Cell, metric: str) -> "Estimate":
+    return _result(cell).metrics[metric]
 
 
 def _from_baseline(cell: Cell, metric: str) -> intervals.Spread:
     assert cell.baseline is not None
     released = cell.baseline.metrics[metric]
-    value, replicates = _estimate(cell, metric)
+    mine = _estimate(cell, metric)
     return intervals.difference(
-        np.float64(value), replicates, np.float64(released.value), released.replicates
+        mine.value, mine.replicates, released.value, released.replicates
     )
 
 
@@ -255,7 +285,7 @@ class _Judged:
     least: np.ndarray
     most: np.ndarray
     below: np.ndarray
-    two_sided: np.ndarray
+    interval: tuple[np.ndarray, np.ndarray]
     margin: np.ndarray
     tests: int
 
@@ -265,10 +295,8 @@ def _judge_spread(
 ) -> _Judged:
     low = -math.inf if check.minimum is None else check.minimum
     high = math.inf if check.maximum is None else check.maximum
-    half = spread.half_width(rule.confidence)
-    strict = spread.half_width(1 - (1 - rule.confidence) / max(tests, 1))
-    lower, upper = spread.value - half, spread.value + half
-    least, most = spread.value - strict, spread.value + strict
+    lower, upper = spread.limits(rule.confidence)
+    least, most = spread.limits(1 - (1 - rule.confidence) / max(tests, 1))
     passes = (lower >= low - _ROUNDING) & (upper <= high + _ROUNDING)
     fails = (most < low - _ROUNDING) | (least > high + _ROUNDING)
     return _Judged(
@@ -279,7 +307,7 @@ def _judge_spread(
         least=least,
         most=most,
         below=(lower - low) < (high - upper),
-        two_sided=spread.half_width((1 + rule.confidence) / 2),
+        interval=spread.limits((1 + rule.confidence) / 2),
         margin=np.fmin(lower - low, high - upper),
         tests=tests,
     )
@@ -305,16 +333,18 @@ def _outcome(
         below=below,
         bound=bound,
     )
-    half = float(numbers.two_sided[i])
+    low, high = (float(a[i]) for a in numbers.interval)
+    scope = tuple(feature for feature, _ in cells[0].key)
+    names = " / ".join(cell.name for cell in cells)
     return Outcome(
         verdict=verdict,
         split=" / ".join(dict.fromkeys(cell.split for cell in cells)),
-        slice=" / ".join(cell.name for cell in cells),
-        scope=tuple(feature for feature, _ in cells[0].key),
+        slice=" x ".join(scope) if check.unit == "groups" else names,
+        scope=scope,
         examples=sum(cell.examples for cell in cells),
         reason=reasons.sentence(check, cells, found, rule.confidence, numbers.tests),
         value=value,
-        interval=(value - half, value + half),
+        interval=(low, high),
         limits=(lower, upper),
         bound=bound,
         margin=float(numbers.margin[i]),

@@ -5,16 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.invariance_validator import intervals, svg
-from components.invariance_validator.checks import (
-    ENVIRONMENT,
-    METRICS,
-    OVERALL,
-    Check,
-)
+from components.invariance_validator import distances, svg
 from components.invariance_validator.decision import Decision
-from components.invariance_validator.dots import Dot, dot_plot
+from components.invariance_validator.dots import Dot, dot_plot, number
 from components.invariance_validator.judging import SEVERITY, Outcome
+from components.invariance_validator.kinds import (
+    CALIBRATION_ERROR,
+    CALIBRATION_SLOPE,
+    ENVIRONMENT,
+    OVERALL,
+    RISK_VARIANCE,
+    SCORE_DISTANCE,
+    Check,
+    info,
+    slice_name,
+)
 from components.invariance_validator.slices import FAIL, PASS
 
 if TYPE_CHECKING:
@@ -34,7 +39,18 @@ _MEANINGS = {
     "calibration_intercept": "shift of the logits that fits the labels best; 0 is best",
     "mean_label": "share of positive examples",
     "mean_prediction": "mean predicted probability",
+    "loss_variance": "variance of the logistic loss of an example",
+    "irm_gradient": "change of the log loss when the logits are scaled; 0 everywhere is"
+    " IRM's condition, its square IRMv1's penalty",
+    CALIBRATION_ERROR: "mean distance of forecast and outcome, over ten bins of equal"
+    " weight; 0 is best, and chance alone makes it larger",
+    SCORE_DISTANCE: "Wasserstein-1 distance between the predictions of two slices; 0 is"
+    " least, and chance alone makes it larger",
+    RISK_VARIANCE: "variance of the log loss over slices, V-REx's penalty; 0 is least,"
+    " and chance alone makes it larger",
 }
+# Their bounds hold for the metric of every slice.
+_ABSOLUTE = ("worst", CALIBRATION_SLOPE, CALIBRATION_ERROR)
 
 
 @dataclass(frozen=True)
@@ -57,11 +73,11 @@ class Section:
 
 def interval(estimate: "Estimate", confidence: float) -> tuple[float, float] | None:
     """Two-sided interval of an estimate, or None where it has none."""
-    found = intervals.spread(estimate.value, estimate.replicates)
+    found = distances.of_estimate(estimate)
     if not found.usable:
         return None
-    half = float(found.half_width((1 + confidence) / 2))
-    return estimate.value - half, estimate.value + half
+    low, high = found.limits((1 + confidence) / 2)
+    return float(low), float(high)
 
 
 def sections(
@@ -103,7 +119,7 @@ def _panels(
 ) -> Iterator[_Plan]:
     checks = [check for check in decision.parsed if check.metric == metric]
     # One metric may be checked both by `worst` and by `calibration_slope`.
-    absolute = [check for check in checks if check.kind not in ("gap", "baseline")]
+    absolute = [check for check in checks if check.kind in _ABSOLUTE]
     judged: list[Outcome] = []
     bounds: _Bounds = (None, None, False)
     if absolute:
@@ -111,10 +127,9 @@ def _panels(
         bounds = (absolute[0].minimum, absolute[0].maximum, False)
     yield from _by_slice(metric, decision, results, judged, bounds)
     for check in checks:
-        if check.kind == "gap":
-            yield from _gaps(check, decision.outcomes[check.name])
-        elif check.kind == "baseline":
-            yield from _changes(check, decision.outcomes[check.name])
+        draw = _PANELS.get(check.kind)
+        if draw is not None:
+            yield from draw(check, decision.outcomes[check.name])
 
 
 def _by_slice(
@@ -151,7 +166,7 @@ def _by_slice(
             )
             groups.setdefault(_group(outcome.scope, outcome.split), []).append(dot)
     for scope, split in sorted(groups, key=_rank):
-        dots, note = _capped(groups[scope, split], METRICS[metric].better, bounds)
+        dots, note = _capped(groups[scope, split], info(metric).better, bounds)
         checked = any(dot.verdict for dot in dots)
         shown = bounds if checked else (None, None, False)
         yield _title(scope, split), note, dots, shown
@@ -188,43 +203,78 @@ def _gaps(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
     for scope, split in sorted(groups, key=_rank):
         found = groups[scope, split]
         dots = [
-            Dot(
-                _label(o.slice, o.split, o.scope, pair=True),
-                o.value,
-                o.interval,
-                o.limits,
-                o.verdict,
-                note=_note(o),
-            )
+            _judged(o, _label(o.slice, o.split, o.scope, pair=True))
             for o in found[:_MOST_PAIRS]
         ]
-        note = "each pair's difference"
+        what = "distance" if check.kind == SCORE_DISTANCE else "difference"
+        note = f"each pair's {what}"
         if len(found) > _MOST_PAIRS:
             note += f"; the {_MOST_PAIRS} closest to the bound"
-        yield f"gap {_title(scope, split)}", note, dots, (None, check.maximum, True)
+        title = f"{'gap' if check.kind == 'gap' else 'distance'} {_title(scope, split)}"
+        yield title, note, dots, (None, check.maximum, True)
 
 
 def _changes(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
     groups: dict[tuple[tuple[str, ...], str], list[Dot]] = {}
     for o in outcomes:
-        label = _label(o.slice, o.split, o.scope)
-        strong = o.scope == OVERALL
-        dot = Dot(
-            label,
-            o.value,
-            o.interval,
-            o.limits,
-            o.verdict,
-            note=_note(o),
-            strong=strong,
-        )
-        groups.setdefault(_group(o.scope, o.split), []).append(dot)
+        groups.setdefault(_group(o.scope, o.split), []).append(_judged(o))
     bounds = (check.minimum, check.maximum, True)
-    better = METRICS[check.metric].better
+    better = info(check.metric).better
     for scope, split in sorted(groups, key=_rank):
         dots, note = _capped(groups[scope, split], better, bounds)
         note = "; ".join(filter(None, ["candidate minus released model", note]))
         yield f"change {_title(scope, split)}", note, dots, bounds
+
+
+def _drops(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
+    bounds = (None, check.maximum, True)
+    dots, note = _capped([_judged(o) for o in outcomes], None, bounds)
+    words = "how much worse than the mean of the environments trained on"
+    yield "held out", "; ".join(filter(None, [words, note])), dots, bounds
+
+
+def _floors(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
+    dots = [_judged(o, o.split) for o in outcomes]
+    title = f"floor of {slice_name(check.slice or ())}"
+    yield title, "", dots, (check.minimum, check.maximum, False)
+
+
+def _variances(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
+    dots = [
+        _judged(
+            o,
+            f"{' × '.join(o.scope)} ({o.split})"
+            if o.value is not None
+            else _label(o.slice, o.split, o.scope),
+        )
+        for o in outcomes[:MOST_DOTS]
+    ]
+    yield "over the slices by", "", dots, (None, check.maximum, True)
+
+
+_PANELS = {
+    "gap": _gaps,
+    SCORE_DISTANCE: _gaps,
+    "baseline": _changes,
+    "ood_drop": _drops,
+    "floor": _floors,
+    RISK_VARIANCE: _variances,
+}
+
+
+def _judged(outcome: Outcome, label: str | None = None) -> Dot:
+    """The dot of an outcome, by default labelled with its slice."""
+    if label is None:
+        label = _label(outcome.slice, outcome.split, outcome.scope)
+    return Dot(
+        label,
+        outcome.value,
+        outcome.interval,
+        outcome.limits,
+        outcome.verdict,
+        note=_note(outcome),
+        strong=outcome.scope == OVERALL,
+    )
 
 
 def _capped(
@@ -290,7 +340,7 @@ def _note(outcome: Outcome) -> str:
 def _spoken(dot: Dot) -> str:
     if dot.value is None:
         return f"{dot.label} {dot.note}"
-    found = f"{dot.label} {dot.value:.3f}"
+    found = f"{dot.label} {number(dot.value)}"
     if dot.interval is not None:
-        found += f" ({dot.interval[0]:.3f} to {dot.interval[1]:.3f})"
+        found += f" ({number(dot.interval[0])} to {number(dot.interval[1])})"
     return found

@@ -36,13 +36,18 @@ class Finding:
 
 
 def digits(values: Sequence[float], bound: float) -> list[str]:
-    """Values with three decimals, or as many as tell them from the bound (up to six).
+    """Values with three decimals, or as many as tell them from the bound.
+
+    Up to six, or for a bound below 0.01 two more than it has digits.
 
     >>> digits([0.6881, 0.64996], 0.65)
     ['0.68810', '0.64996']
     """
     places = 3
-    while places < 6 and any(
+    if 0 < abs(bound) < 0.01:  # two digits of the bound
+        places = 1 - math.floor(math.log10(abs(bound)))
+    most = max(6, places + 2)
+    while places < most and any(
         value != bound and round(value, places) == round(bound, places)
         for value in values
     ):
@@ -57,19 +62,18 @@ def sentence(
 
     Args:
       check: what was asked.
-      cells: the slice, or for a gap the two slices.
+      cells: the slice, or of a pair or group all of them.
       found: the numbers.
       confidence: of a one-sided limit.
-      tests: slices (or pairs) judged together; a FAIL is corrected for them.
+      tests: slices, pairs or groups judged together; a FAIL is corrected for them.
 
     Returns:
       `auc of environment=LGA (ood, 20,731 examples) is 0.688, at least 0.671 with 95 %
       confidence; the bound is 0.65`, without the full stop.
     """
-    say = _Baseline(check) if check.kind == "baseline" else _Plain(check)
+    say = _WORDS.get(check.kind, _Plain)(check)
     sure = f"with {100 * confidence:g} % confidence"
-    unit = "pairs" if len(cells) > 1 else "slices"
-    together = f" for all {tests:,} {unit} together" if tests > 1 else ""
+    together = f" for all {tests:,} {check.unit} together" if tests > 1 else ""
     value, *limits = digits(
         [found.value, found.lower, found.upper, found.least, found.most], found.bound
     )
@@ -97,7 +101,7 @@ def sentence(
 
 
 class _Plain:
-    """Words for a metric, or for the gap between two slices."""
+    """Words for a metric, or for the gap or distance between two slices."""
 
     def __init__(self, check: Check):
         self._check = check
@@ -105,7 +109,7 @@ class _Plain:
     def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
         del value
         slices = " and ".join(where(cell) for cell in cells)
-        verb = "differs by" if len(cells) > 1 else "is"
+        verb = "differs by" if self._check.kind == "gap" else "is"
         return f"{self._check.metric} of {slices} {verb} {text}"
 
     def at_least(self, value: float, text: str) -> str:
@@ -149,6 +153,48 @@ class _Baseline(_Plain):
 
     def bounds(self, found: Finding) -> str:
         return f"a {_change(found)} is allowed"
+
+
+class _Variance(_Plain):
+    """Words for the variance of the risks of a group of slices."""
+
+    def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
+        del value
+        features = " x ".join(feature for feature, _ in cells[0].key)
+        splits = " / ".join(dict.fromkeys(cell.split for cell in cells))
+        examples = count(sum(cell.examples for cell in cells))
+        return (
+            f"variance of log_loss over {len(cells):,} slices by {features}"
+            f" ({splits}, {examples}) is {text}"
+        )
+
+
+class _Drop(_Plain):
+    """Words for a held-out environment beside those that were trained on."""
+
+    def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
+        side = "worse" if value >= 0 else "better"
+        return (
+            f"{self._check.metric} of {where(cells[0])} is {text.lstrip('-')} {side}"
+            " than the mean of the environments trained on"
+        )
+
+    def at_least(self, value: float, text: str) -> str:
+        text = text.lstrip("-")
+        return f"at least {text} worse" if value > 0 else f"at most {text} better"
+
+    def at_most(self, value: float, text: str) -> str:
+        text = text.lstrip("-")
+        return f"at least {text} better" if value < 0 else f"at most {text} worse"
+
+    def to_meet(self, found: Finding) -> tuple[str, str]:
+        return f"to stay within the allowed {found.bound:g}", "to exceed it"
+
+    def bounds(self, found: Finding) -> str:
+        return f"it may be {found.bound:g} worse"
+
+
+_WORDS = {"baseline": _Baseline, "risk_variance": _Variance, "ood_drop": _Drop}
 
 
 def _change(found: Finding) -> str:

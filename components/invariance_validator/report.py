@@ -33,6 +33,8 @@ _METRICS = (
     "accuracy",
     "calibration",
     "calibration_slope",
+    "calibration_error",
+    "irm_gradient",
     "mean_prediction",
     "mean_label",
 )
@@ -135,7 +137,7 @@ def _check(decision: Decision, check: Check, result: CheckResult) -> dict[str, A
     """A row of the table of checks, with the slices that do not pass."""
     outcomes = decision.outcomes[check.name]
     others = [f"{o.reason}." for o in outcomes[1:] if o.verdict != PASS]
-    signed = "+" if check.kind == "baseline" else ""
+    signed = "+" if check.kind in ("baseline", "ood_drop") else ""
     return {
         "name": result.name,
         "verdict": result.verdict,
@@ -157,16 +159,18 @@ def asked(check: Check) -> str:
         drop = "" if check.minimum is None else f"drop ≤ {abs(check.minimum):g}"
         rise = "" if check.maximum is None else f"rise ≤ {check.maximum:g}"
         return ", ".join(filter(None, [drop, rise]))
+    if check.kind == "ood_drop":
+        return f"worse by ≤ {check.maximum:g}"
     low = "" if check.minimum is None else f"≥ {check.minimum:g}"
     high = "" if check.maximum is None else f"≤ {check.maximum:g}"
     return ", ".join(filter(None, [low, high]))
 
 
 def number(value: float | None, sign: str = "") -> str:
-    """Three decimals, or a dash where there is no number."""
+    """Three decimals, two digits of what is smaller, a dash for no number."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:{sign}.3f}".replace("-", "−")
+    return dots.number(value, sign)
 
 
 def span(interval: Sequence[float] | None, sign: str = "") -> str:

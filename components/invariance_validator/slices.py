@@ -241,6 +241,20 @@ class SliceTable:
                     pooled.setdefault(split, {})[",".join(names)] = few
         return pooled
 
+    def counted(self, split: str, key: Key) -> int:
+        """Examples of a slice by the counts, pooled or not; 0 where they name none."""
+        wanted = frozenset(key)
+        scope = tuple(feature for feature, _ in key)
+        if scope in (OVERALL, (ENVIRONMENT,)):
+            return self._expected(split, scope).get(wanted, 0)
+        for text, values in self._counts.get("slices", {}).get(split, {}).items():
+            names = json.loads(text)
+            if set(names) == set(scope):
+                for value, number in values:
+                    if frozenset(zip(names, map(str, value), strict=True)) == wanted:
+                        return int(number)
+        return 0
+
     def _few(self, number: int) -> bool:
         return number < self._min_examples
 

@@ -60,6 +60,7 @@ def spec_from_json(text: str) -> shards.Spec:
             **entry,
             "split_by": tuple(entry["split_by"]),
             "slices": tuple(tuple(cross) for cross in entry["slices"]),
+            "buckets": {f: tuple(e) for f, e in entry.get("buckets", {}).items()},
             "held_out": tuple(entry.get("held_out", ())),
             "eval_values": tuple(entry.get("eval_values", ())),
             "optional": tuple(entry.get("optional", ())),

@@ -163,6 +163,12 @@ def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
                     f"{key}: column {name!r} is not in the data; the columns are"
                     f" {', '.join(schema)}"
                 )
+    for name in spec.buckets:
+        if name in schema and schema[name].kind == "bytes":
+            raise DataError(
+                f"evaluate.buckets: column {name!r} holds text, and buckets need"
+                " numbers; slice by its values instead"
+            )
     told_by = spec.naming.column if spec.naming else None
     if shards.ENVIRONMENT in schema and told_by != shards.ENVIRONMENT:
         raise DataError(

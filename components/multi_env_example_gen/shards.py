@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components import buckets
 from components.errors import DataError
 from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen import encoding, readers, splitting
@@ -40,6 +41,7 @@ class Spec:
       eval_fraction: share of the keys on the eval side, in (0, 1).
       split_by: key columns that stay on one side together; empty: each row alone.
       slices: features (or crosses) to count.
+      buckets: feature -> edges by which a number is sliced; see `components.buckets`.
       naming: how a column tells the environment, or None.
       held_out: environments to hold out where a column tells them.
       optional: columns that some files may lack.
@@ -66,6 +68,7 @@ class Spec:
     eval_column: str | None = None
     eval_values: tuple[str, ...] = ()
     eval_from: dict[str, Any] = dataclasses.field(default_factory=dict)
+    buckets: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,20 +330,27 @@ def _count(
         counting.add_environment(total, name, held_out, dropped, splits)
     for name, column in columns.items():
         total["missing"][name] = total["missing"].get(name, 0) + column.null_count
+    sliced = {
+        f: environment
+        if f == ENVIRONMENT
+        else _slice_values(flat(columns[f]), schema[f].kind, spec.buckets.get(f))
+        for features in spec.slices
+        for f in features
+    }
     for i, split in enumerate(splitting.SPLITS):
         rows = pa.array(chosen == i)
         if not (chosen == i).any():
             continue
         for features in spec.slices:
-            values = [
-                environment
-                if f == ENVIRONMENT
-                else as_kind(flat(columns[f]), schema[f].kind)
-                for f in features
-            ]
-            counting.add_slices(
-                total, split, list(features), [v.filter(rows) for v in values]
-            )
+            values = [sliced[f].filter(rows) for f in features]
+            counting.add_slices(total, split, list(features), values)
+
+
+def _slice_values(
+    column: pa.Array, kind: str, edges: tuple[float, ...] | None
+) -> pa.Array:
+    values = as_kind(column, kind)
+    return values if edges is None else buckets.label(values, edges)
 
 
 def task_to_json(task: Task) -> str:

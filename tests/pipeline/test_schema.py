@@ -149,7 +149,13 @@ class TestConfigSchema:
             {"train": {"method": [{"name": "erm"}, "v_rex"]}},
             {"train": {"methods": {"irm_v1": {"steps": 5}}}},
             {"evaluate": {"slices": "carrier"}},
+            {"evaluate": {"slices": ["a"], "buckets": {"a": [1, 2.5]}}},
             {"push": {"path": "x"}, "beam": ["--x=1"]},
+            {"checks": {"floor": {"auc": {"slice": {"a": 1, "b": "x"}, "min": 0.6}}}},
+            {"checks": {"floor": {"auc": [{"slice": {}, "min": 0.6}]}}},
+            {"checks": {"calibration_error": {"max": 0.05, "over": ["a", ["a", "b"]]}}},
+            {"checks": {"score_distance": {"max": 0.1}, "risk_variance": {"max": 1}}},
+            {"checks": {"ood_drop": {"log_loss": {"max": 0}}}},
         ],
     )
     def test_takes_every_form(self, project, schema, change):
@@ -169,9 +175,17 @@ class TestConfigSchema:
             {"train": {"methods": {"vrex": {}}}},
             {"checks": {"worst": {"acu": {"min": 1}}}},
             {"checks": {"gap": {"auc": {"min": 1}}}},
+            {"checks": {"floor": {"auc": []}}},
+            {"checks": {"floor": {"auc": {"min": 0.6}}}},
+            {"checks": {"floor": {"auc": {"slice": {"a": []}, "min": 0.6}}}},
+            {"checks": {"worst": {"calibration_error": {"max": 0.6}}}},
+            {"checks": {"score_distance": {}}},
+            {"checks": {"ood_drop": {"auc": {"max": 0.1, "split": "ood"}}}},
             {"verdict": {"confidence": 1}},
             {"data": {"label": "y", "environments": {"A": {"csvv": "a"}}}},
             {"data": {"label": "y", "environments": {}}},
+            {"evaluate": {"slices": ["a"], "buckets": {"a": []}}},
+            {"evaluate": {"slices": ["a"], "buckets": {"a": ["1"]}}},
             {"data": {"environments": {"A": {"csv": "a"}}}},
         ],
     )
@@ -229,6 +243,21 @@ class TestSummarySchema:
         error = {"exit": 2, "sentence": "environment 'A' has no rows"}
         ended = {"verdict": None, "pushed": None, "error": error, "checks": []}
         assert is_valid({**summary, **ended}, schema, schema)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "floor.auc.environment=LGA,carrier=UA",
+            "floor.log_loss.overall",
+            "ood_drop.auc",
+            "calibration_error",
+            "score_distance",
+            "risk_variance",
+        ],
+    )
+    def test_takes_every_check(self, schema, summary, name):
+        summary["checks"][0]["name"] = name
+        assert is_valid(summary, schema, schema)
 
     def test_has_the_fields_of_the_architecture(self, schema):
         assert set(schema["required"]) == {

@@ -53,6 +53,31 @@ def test_finds_the_sources(project):
     assert [s.size for s in findings.sources[1:2]] == sizes
 
 
+def test_checks_are_tried_against_the_environments_and_buckets(project):
+    checks = "gap: {auc: {max: 0.05, over: environment}}"
+    project.replace("slices: [carrier,", "buckets: {distance: [5]}, slices: [distance,")
+    for name, value, said in (
+        ("environment", "LGB", "floor.auc.slice names environment 'LGB'"),
+        ("distance", "6", "floor.auc.slice names distance '6', which is none of its"),
+        ("carrier", "UA", "floor.auc.slice names 'carrier', by which nothing is"),
+    ):
+        floor = f"floor: {{auc: {{slice: {{{name}: {value}}}, min: 0.6}}}}"
+        project.replace(checks, floor)
+        assert f"line 21: checks.{said}" in refused(project)
+        checks = floor
+    project.replace(checks, "floor: {auc: {slice: {distance: 5 and above}, min: 0.6}}")
+    check(project)
+
+
+def test_what_is_held_out_has_something_to_be_compared_with(project):
+    project.replace(
+        "gap: {auc: {max: 0.05, over: environment}}", "ood_drop: {auc: {max: 0.1}}"
+    )
+    check(project)
+    project.replace(", held_out: true", "")
+    assert "checks.ood_drop.auc compares held-out environments" in refused(project)
+
+
 def test_an_environment_of_several_sources(project):
     frame = rows(project)
     text = "\n".join(
@@ -274,6 +299,11 @@ class TestColumns:
         ("old", "new", "said"),
         [
             ("[distance]", "[distance, origin]", "names 'origin', a column of text"),
+            (
+                "evaluate: {",
+                "evaluate: {buckets: {carrier: [1]}, ",
+                "evaluate.buckets names 'carrier', a column of text",
+            ),
             ("[distance]", "[]\n    dense: {origin: 3}", "name it under categorical"),
             ("exclude: [dep_delay]", "weight: origin", "data.weight names 'origin'"),
         ],

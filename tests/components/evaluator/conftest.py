@@ -173,7 +173,7 @@ def stock(tmp_path_factory):
     from google.protobuf import json_format
     from tfx_bsl.public import tfxio
 
-    def run(examples, split, models, slices=(), weight=""):
+    def run(examples, split, models, slices=(), weight="", metrics=METRICS):
         specs = [
             {
                 "name": name,
@@ -189,7 +189,7 @@ def stock(tmp_path_factory):
         config = {
             "model_specs": specs,
             "slicing_specs": [{}, *({"feature_keys": list(s)} for s in slices)],
-            "metrics_specs": [{"metrics": METRICS}],
+            "metrics_specs": [{"metrics": metrics}],
         }
         parsed = json_format.ParseDict(config, tfma.EvalConfig())
         parsed = tfma.utils.update_eval_config_with_defaults(

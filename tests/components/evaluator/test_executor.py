@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics
 
+from components import norms
 from components.errors import DataError
 from components.evaluator import blocks, results
 from components.evaluator.measures import METRICS
@@ -110,6 +112,27 @@ def test_values_are_scikit_learns(toy, loaded):
     )
 
 
+def test_distances_between_scores_are_scipys(toy, loaded):
+    columns = toy["columns"]["eval"]
+    one, other = (
+        loaded["eval", f"environment={e}", "candidate"] for e in ("EWR", "JFK")
+    )
+    p = 1 / (1 + np.exp(-columns["x"].astype(float)))
+    expected = stats.wasserstein_distance(
+        *(p[columns["environment"] == name] for name in (b"EWR", b"JFK"))
+    )
+    found = norms.l1(one.scores[0] - other.scores[0], one.scores[1:] - other.scores[1:])
+    assert found.value == pytest.approx(expected, abs=1e-4)
+    assert found.replicates.shape == (20,)
+
+
+def test_the_noise_of_the_calibration_error_comes_with_it(loaded):
+    for result in loaded.values():
+        noises = {name: e.noise for name, e in result.metrics.items() if e.noise}
+        assert list(noises) == ["calibration_error"]
+        assert 0 < noises["calibration_error"] < 0.5
+
+
 def test_tfma_reads_it(toy, loaded):
     import tensorflow_model_analysis as tfma
 
@@ -134,6 +157,39 @@ def test_splits_are_apart(loaded):
     assert "environment=LGA" in slices["ood"]
     assert "environment=EWR" not in slices["ood"]
     assert loaded["eval", "overall", "candidate"].examples == 500
+
+
+def test_numbers_are_sliced_by_their_buckets(toy, evaluate, tmp_path):
+    uri = evaluate(
+        tmp_path,
+        toy["examples"],
+        toy["models"]["candidate"],
+        slices=[["x"], ["day", "environment"]],
+        buckets={"x": [-2, 0.5], "day": [11, 21.5]},
+    )
+    columns = toy["columns"]["eval"]
+    found = {r.name: r for r in results.load_results(uri)}
+    bucket = np.digitize(columns["x"], np.float32([-2, 0.5]))
+    for i, name in enumerate(("below -2", "-2 to 0.5", "0.5 and above")):
+        rows, slice_ = bucket == i, found[f"x={name}"]
+        assert slice_.examples == rows.sum()
+        assert slice_.positives == columns["late"][rows].sum()
+    for i, name in enumerate(("below 11", "11 to 21.5", "21.5 and above")):
+        rows = np.digitize(columns["day"], [11, 21.5]) == i
+        rows &= columns["environment"] == b"JFK"
+        assert found[f"day={name},environment=JFK"].examples == rows.sum()
+    assert len(found) == 1 + 3 + 6
+
+
+def test_buckets_of_text_are_refused(toy, evaluate, tmp_path):
+    with pytest.raises(DataError, match="'carrier' in split 'eval': buckets need"):
+        evaluate(
+            tmp_path,
+            toy["examples"],
+            toy["models"]["candidate"],
+            slices=[["carrier"]],
+            buckets={"carrier": [1, 2]},
+        )
 
 
 def test_small_slices_are_pooled(toy, loaded):

@@ -72,6 +72,81 @@ def test_values_are_scikit_learns(weighted):
     assert found["calibration_intercept"] == pytest.approx(intercept, abs=1e-5)
 
 
+def losses(y, p):
+    p = p.astype(float)
+    return -np.log(np.where(y == 1, p, 1 - p))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_losses_variance_is_numpys(weighted):
+    y, p, blocks = draw(3_000, seed=20)
+    w = np.random.default_rng(1).gamma(2.0, size=len(y)) if weighted else None
+    found = measured(y, p, blocks, w)["loss_variance"]
+    expected = np.cov(losses(y, p), aweights=w, ddof=0)
+    assert found[0] == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradient_is_that_of_the_risk_in_a_dummy_scale(weighted):
+    # IRMv1's definition, by central differences of the risk itself.
+    y, p, blocks = draw(3_000, seed=21)
+    w = np.ones(len(y))
+    if weighted:
+        w = np.random.default_rng(1).gamma(2.0, size=len(y))
+    z = np.log(p.astype(float)) - np.log1p(-p.astype(float))
+
+    def risk(scale):
+        return np.average(np.logaddexp(0, scale * z) - y * scale * z, weights=w)
+
+    slope = (risk(1 + 1e-5) - risk(1 - 1e-5)) / 2e-5
+    found = measured(y, p, blocks, w)
+    assert found["irm_gradient"][0] == pytest.approx(slope, abs=1e-8)
+    assert found["irm_penalty"][0] == pytest.approx(slope**2, abs=1e-8)
+
+
+def test_the_unbiased_penalty_is_the_mean_over_pairs_from_different_blocks():
+    y, p, blocks = draw(60, seed=22)
+    w = np.random.default_rng(1).gamma(2.0, size=len(y))
+    z = np.log(p.astype(float)) - np.log1p(-p.astype(float))
+    g = (p - y) * z
+
+    def mean_over_pairs(rows):
+        total, weight = 0.0, 0.0
+        for i in rows:
+            for j in rows:
+                if blocks[i] != blocks[j]:
+                    total += w[i] * w[j] * g[i] * g[j]
+                    weight += w[i] * w[j]
+        return total / weight
+
+    value, replicates = measured(y, p, blocks, w)["irm_penalty_unbiased"]
+    assert value == pytest.approx(mean_over_pairs(range(60)), abs=1e-9)
+    rest = np.flatnonzero(blocks != 3)
+    assert replicates[3] == pytest.approx(mean_over_pairs(rest), abs=1e-9)
+
+
+def test_the_unbiased_penalty_of_a_calibrated_model_is_zero_on_average():
+    found = np.array(
+        [
+            [
+                measured(*draw(400, seed=500 + i, slope=1.0, intercept=0.0))[name][0]
+                for name in ("irm_penalty", "irm_penalty_unbiased")
+            ]
+            for i in range(300)
+        ]
+    )
+    mean, error = found.mean(axis=0), found.std(axis=0) / np.sqrt(300)
+    assert abs(mean[1]) < 3.5 * error[1]
+    assert mean[0] > 10 * error[0]  # the plain one is not
+
+
+def test_a_penalty_of_a_single_block_has_no_pairs():
+    y, p, _ = draw(50, seed=23)
+    value, replicates = measured(y, p)["irm_penalty_unbiased"]
+    assert np.isnan(value)
+    assert np.isnan(replicates).all()
+
+
 @pytest.mark.parametrize(
     ("spread", "centre"), [(0.05, -1.5), (0.5, -4.0), (2.0, 0.0), (3.0, 1.0)]
 )
@@ -95,7 +170,8 @@ def test_replicates_are_the_metrics_without_the_block(weighted):
     for block in range(0, BLOCKS, 3):
         rest = blocks != block
         again = measured(y[rest], p[rest], blocks[rest], w[rest])
-        for name in ("log_loss", "accuracy", "calibration", "mean_label"):
+        exact = ("log_loss", "accuracy", "calibration", "mean_label")
+        for name in (*exact, "loss_variance", "irm_gradient", "irm_penalty"):
             assert found[name][1][block] == pytest.approx(again[name][0], abs=1e-12)
         auc = metrics.roc_auc_score(y[rest], p[rest], sample_weight=w[rest])
         assert found["auc"][1][block] == pytest.approx(auc, abs=1e-4)

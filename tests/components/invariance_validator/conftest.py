@@ -26,6 +26,7 @@ def result(name="overall", split="eval", examples=1000, positives=None, **metric
     """A slice by name or pairs; metrics are values, (value, error) or estimates."""
     model = metrics.pop("model", "candidate")
     bins = metrics.pop("bins", ())
+    scores = metrics.pop("scores", None)
     pairs = name
     if isinstance(name, str):
         pairs = [] if name == "overall" else [p.split("=") for p in name.split(",")]
@@ -42,7 +43,20 @@ def result(name="overall", split="eval", examples=1000, positives=None, **metric
         positives=examples // 4 if positives is None else positives,
         metrics=made,
         calibration=bins,
+        scores=scores,
     )
+
+
+def sketch(centre, error=0.01, signs=SIGNS):
+    """Scores all at `centre`, as the Evaluator keeps them; blocks move them by `signs`.
+
+    The distribution function of a point is a step, so between two of them the area
+    is the distance of the points.
+    """
+    edges = np.linspace(0, 1, 129)
+    points = centre + np.concatenate([[0.0], signs]) * error / math.sqrt(BLOCKS - 1)
+    left, right = edges[:-1], edges[1:]
+    return np.clip(right - np.maximum(points[:, None], left), 0, None)
 
 
 def curve():
@@ -70,5 +84,10 @@ def counts(**environments):
 def make():
     """The makers above."""
     return SimpleNamespace(
-        estimate=estimate, result=result, curve=curve, counts=counts, signs=SIGNS
+        estimate=estimate,
+        result=result,
+        curve=curve,
+        counts=counts,
+        signs=SIGNS,
+        sketch=sketch,
     )

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 
 import apache_beam as beam
 import numpy as np
@@ -146,6 +147,49 @@ def test_counts_are_those_of_the_examples(tmp_path, frames):
             if split in e["splits"]
         )
         assert positives == frame.late.sum()
+
+
+def test_numbers_are_counted_by_their_buckets(tmp_path, frames):
+    # An edge that is a value, and that float32 rounds down: 0.7 becomes 0.69999999.
+    edge = frames["P"].temp.dropna().iloc[0]
+    edges = (edge, edge + 10)
+    slices = (("temp",), ("carrier", "temp"), ("day",))
+    spec = shards.Spec(
+        LABEL, 0.3, ("day",), slices, buckets={"temp": edges, "day": (10.5, 20)}
+    )
+    folder, counts = run(tmp_path, spec)
+    low, high = (f"{e:g}" for e in edges)
+    names = np.array([f"below {low}", f"{low} to {high}", f"{high} and above"])
+    for split in splitting.SPLITS:
+        frame = read(folder, split)
+        days = np.digitize(frame.day, [10.5, 20])
+        found = dict(map(_pair, counts["slices"][split]['["day"]']))
+        assert found == {
+            (name,): number
+            for name, number in zip(
+                ("below 10.5", "10.5 to 20", "20 and above"),
+                np.bincount(days, minlength=3).tolist(),
+                strict=True,
+            )
+        }
+        frame = frame[frame.temp.notna()]
+        temp = frame.temp.to_numpy(np.float32)
+        bucket = names[np.digitize(temp, np.float32(edges))]
+        carriers = frame.carrier.str.decode("utf-8")
+        expected = Counter(zip(carriers, bucket, strict=True))
+        assert expected == dict(
+            map(_pair, counts["slices"][split]['["carrier", "temp"]'])
+        )
+
+
+def _pair(entry):
+    return tuple(entry[0]), entry[1]
+
+
+def test_buckets_of_text_are_refused(tmp_path, frames):
+    spec = shards.Spec(LABEL, 0.3, ("day",), (("carrier",),), buckets={"carrier": (1,)})
+    with pytest.raises(DataError, match="evaluate.buckets: column 'carrier' holds"):
+        run(tmp_path, spec)
 
 
 @pytest.mark.parametrize("by", [("day",), ()])

@@ -1,0 +1,153 @@
+"""Limits of norms: calibration errors, distances between scores, variance of risks.
+
+Such a number is never negative, and noise only makes it larger, so value +- t * se does
+not hold near 0. Here the limits are those of `components.norms`:
+
+    upper = value + t * reach, which holds whatever the truth: a PASS is safe;
+    lower = value - noise - t * se, at least 0: it first gives up what chance alone may
+    have added, so a small sample of a good model does not FAIL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components import norms
+from components.invariance_validator import intervals
+
+if TYPE_CHECKING:
+    from components.evaluator.results import Estimate, SliceResult
+
+
+@dataclass(frozen=True)
+class NormSpread(intervals.Spread):
+    """Norms, or their squares, with what their limits need.
+
+    Attributes:
+      value: the estimate, >= 0.
+      error: standard error of the norm, away from 0.
+      dof: degrees of freedom.
+      noise: what chance alone adds to the norm on average, at most.
+      reach: standard error for the upper limit.
+      squared: whether `value` is the square of the norm.
+    """
+
+    noise: np.ndarray
+    reach: np.ndarray
+    squared: bool = False
+
+    def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """One-sided limits; the upper for a PASS, the lower for a FAIL."""
+        norm = np.sqrt(self.value) if self.squared else self.value
+        outer = intervals.Spread(norm, self.reach, self.dof)
+        lower = np.maximum(norm - self.noise - self.half_width(confidence), 0.0)
+        upper = norm + outer.half_width(confidence)
+        return (lower**2, upper**2) if self.squared else (lower, upper)
+
+
+def of_estimate(estimate: "Estimate") -> intervals.Spread:
+    """Spread of any metric of a slice, shape []."""
+    found = intervals.spread(estimate.value, estimate.replicates)
+    if not estimate.reach:
+        return found
+    noise, reach = np.asarray(estimate.noise), np.asarray(estimate.reach)
+    return NormSpread(found.value, found.error, found.dof, noise, reach)
+
+
+def of_estimates(estimates: Sequence["Estimate"]) -> intervals.Spread:
+    """Spreads of one metric of several slices, shape [len(estimates)]."""
+    spreads = [of_estimate(estimate) for estimate in estimates]
+    stacked = intervals.stack(spreads)
+    reach = np.array([estimate.reach for estimate in estimates])
+    if not reach.any():
+        return stacked
+    noise = np.array([estimate.noise for estimate in estimates])
+    return NormSpread(stacked.value, stacked.error, stacked.dof, noise, reach)
+
+
+def of_scores(one: "SliceResult", others: Sequence["SliceResult"]) -> NormSpread:
+    """Wasserstein-1 distance of a slice's scores from those of others.
+
+    Args:
+      one: a slice with `scores`.
+      others: more of them.
+
+    Returns:
+      The spread, of shape [len(others)]; distances in the unit of the scores, [0, 1].
+    """
+    mine = _scores(one)
+    theirs = np.stack([_scores(other) for other in others])
+    found = norms.l1(mine[0] - theirs[:, 0], mine[1:] - theirs[:, 1:])
+    blocks = _varying(mine) | _varying(theirs)
+    return _norm_spread(found, blocks)
+
+
+def of_variance(estimates: Sequence["Estimate"]) -> NormSpread:
+    """Variance of a metric over slices: mean of the squared distances from their mean.
+
+    Args:
+      estimates: of two slices or more.
+
+    Returns:
+      The spread, of shape [1].
+    """
+    values = np.array([estimate.value for estimate in estimates])
+    blocks = len(estimates[0].replicates)
+    replicates = intervals.rows([e.replicates for e in estimates], blocks).T
+    scale = np.sqrt(len(values))
+    found = norms.l2(
+        (values - values.mean())[None] / scale,
+        (replicates - replicates.mean(axis=1, keepdims=True))[None] / scale,
+    )
+    return _norm_spread(found, _varies(values, replicates)[None], squared=True)
+
+
+def of_drop(
+    trained: Sequence["Estimate"], held_out: "Estimate", sign: float
+) -> intervals.Spread:
+    """How much worse a held-out environment is than the mean of the trained ones.
+
+    Args:
+      trained: a metric in each environment that was trained on; each counts as one.
+      held_out: the metric in the held-out environment.
+      sign: 1 if more of it is better, else -1.
+
+    Returns:
+      The spread, of shape [1].
+    """
+    blocks = len(held_out.replicates)
+    replicates = intervals.rows([e.replicates for e in trained], blocks).mean(axis=0)
+    value = np.mean([estimate.value for estimate in trained])
+    return intervals.difference(
+        np.array([sign * value]),
+        sign * replicates[None],
+        np.array([sign * held_out.value]),
+        sign * held_out.replicates[None],
+    )
+
+
+def _scores(result: "SliceResult") -> np.ndarray:
+    assert result.scores is not None  # the Evaluator always writes them
+    return result.scores
+
+
+def _varying(scores: np.ndarray) -> np.ndarray:
+    """[..., K], of [..., 1 + K, bins]."""
+    return _varies(scores[..., 0, :], scores[..., 1:, :])
+
+
+def _varies(vector: np.ndarray, replicates: np.ndarray) -> np.ndarray:
+    """Whether anything changes without each block; [..., K], of [..., K, M]."""
+    change = np.abs(replicates - vector[..., None, :])
+    return (change > 1e-9 * np.maximum(1.0, np.abs(vector[..., None, :]))).any(axis=-1)
+
+
+def _norm_spread(
+    found: norms.Norm, varies: np.ndarray, squared: bool = False
+) -> NormSpread:
+    error = norms.jackknife_error(found.replicates[..., None])[..., 0]
+    value = found.value**2 if squared else found.value
+    dof = varies.sum(axis=-1) - 1
+    return NormSpread(value, error, dof, found.noise, found.reach, squared)
