@@ -29,6 +29,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         allow_inf_nan=False,
+        defer_build=True,  # what is nested in another is built with that alone
         extra="forbid",
         frozen=True,
         protected_namespaces=(),

@@ -1,5 +1,6 @@
 """The config's section `inspect`: what may differ between environments."""
 
+import functools
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, create_model
@@ -48,25 +49,31 @@ def _level_alone(model: Any, check: Check) -> BeforeValidator:
     return BeforeValidator(expand, json_schema_input_type=model | Level)
 
 
-def _leaf(name: str, check: Check) -> Any:
+@functools.cache
+def _model(
+    bound: str | None, lower: float, upper: float, is_keyed: bool
+) -> type[_Leaf]:
+    """The section of a check with such a bound; those that are alike share one."""
     fields: dict[str, Any] = {}
-    if check.bound:
-        limits: dict[str, Any] = {"ge": check.lower}
-        if check.upper != float("inf"):
-            limits["le"] = check.upper
-        fields[check.bound] = (
-            Annotated[float, Field(**limits)] | None,
-            Field(default=None, description=f"Default: {check.value:g}."),
-        )
-    if name == KEYED:
+    if bound:
+        limits: dict[str, Any] = {"ge": lower}
+        if upper != float("inf"):
+            limits["le"] = upper
+        fields[bound] = (Annotated[float, Field(**limits)] | None, None)
+    if is_keyed:
         fields["key"] = (Columns, ())
-    title = "".join(part.title() for part in name.split("_"))
-    model: Any = create_model(f"Inspect{title}", __base__=_Leaf, **fields)
-    model.__doc__ = f"{check.asks[0].upper()}{check.asks[1:]} (default: {check.level})."
-    return Annotated[model, _level_alone(model, check)]
+    ends = f"{lower:g}To{upper:g}".title().replace(".", "_") if bound else ""
+    kind = f"{(bound or 'level').title()}{ends}{'Keyed' * is_keyed}"
+    made: type[_Leaf] = create_model(f"Inspect{kind}", __base__=_Leaf, **fields)
+    return made
 
 
-_FIELDS: dict[str, Any] = {
-    name: (_leaf(name, check), Field(default=None)) for name, check in CHECKS.items()
-}
+def _leaf(name: str, check: Check) -> tuple[Any, Any]:
+    model = _model(check.bound, check.lower, check.upper, name == KEYED)
+    bound = f", {check.bound} {check.value:g}" if check.bound else ""
+    asks = f"{check.asks[0].upper()}{check.asks[1:]} (default: {check.level}{bound})."
+    return Annotated[model, _level_alone(model, check)], Field(None, description=asks)
+
+
+_FIELDS: dict[str, Any] = {name: _leaf(name, check) for name, check in CHECKS.items()}
 Inspect: Any = create_model("Inspect", __base__=_Inspect, **_FIELDS)
