@@ -163,6 +163,7 @@ class _Prepared:
     examples: Any
     schema: Any
     transform: Any
+    inference: Any = None  # channel, where environments are inferred
 
 
 def _prepare(
@@ -174,15 +175,22 @@ def _prepare(
     if config.data.each:
         raise ValueError("each environment is held out in turn: that is create_folds")
     manifest = manifest or SourceManifest(config.data.sources)
-    examples = _examples(config, manifest)
+    sources, inference = manifest.outputs["manifest"], None
+    before: list[base_node.BaseNode] = [manifest]
+    if config.data.inferred is not None:
+        inferrer = _inferrer(config, sources, settings)
+        before.append(inferrer)
+        sources = inferrer.outputs["inferred_manifest"]
+        inference = inferrer.outputs["inference"]
+    examples = MultiEnvExampleGen(sources, _spec(config))
     statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
     schema = _schema(config, statistics)
     anomalies = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
     transform = _transform(examples, schema, settings)
-    components = [manifest, examples, statistics, schema, anomalies, transform]
-    return _Prepared(components, examples, schema, transform)
+    components = [*before, examples, statistics, schema, anomalies, transform]
+    return _Prepared(components, examples, schema, transform, inference)
 
 
 def custom_config(
@@ -265,13 +273,41 @@ def code_fingerprint(build: str | None) -> str:
     return code.fingerprint(os.path.dirname(trainer_module.__file__), *files)
 
 
-def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
+def _inferrer(config: PipelineConfig, manifest: Any, settings: dict[str, Any]) -> Any:
+    """Infers environments; nothing else of the config makes it run anew."""
+    # Here, as scikit-learn takes a second to import, and most pipelines need none.
+    from components.environment_inferrer.component import EnvironmentInferrer
+    from components.environment_inferrer.rule import Settings
+
+    data = config.data
+    assert data.inferred is not None
+    spec = dataclasses.replace(
+        _spec(config),
+        slices=(),
+        eval_fraction=0.5,
+        eval_time=None,
+        eval_column=None,
+        eval_values=(),
+    )
+    never = [*settings["exclude"], data.label.name, ENVIRONMENT]
+    if data.weight:
+        never.append(data.weight)
+    return EnvironmentInferrer(
+        manifest,
+        spec,
+        Settings(**data.inferred.infer.model_dump()),
+        settings["features"],
+        never,
+    )
+
+
+def _spec(config: PipelineConfig) -> shards.Spec:
     data = config.data
     label: dict[str, Any] = {"name": data.label.name}
     if data.label.from_column is not None:
         label |= {"from": data.label.from_column, "above": data.label.above}
     share = data.split.eval
-    spec = shards.Spec(
+    return shards.Spec(
         label=label,
         eval_fraction=share if isinstance(share, float) else 0.5,
         eval_time=data.split.time,
@@ -285,7 +321,6 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
         naming=data.naming,
         held_out=tuple(data.held_out),
     )
-    return MultiEnvExampleGen(manifest.outputs["manifest"], spec)
 
 
 def _schema(config: PipelineConfig, statistics: base_node.BaseNode) -> Any:
@@ -377,6 +412,7 @@ def _validator(
         model=trainer.outputs["model"],
         baseline_model=None if baseline is None else baseline.outputs["model"],
         model_run=trainer.outputs["model_run"],
+        inference=prepared.inference,
         checks=config.checks.as_json(),
         verdict=config.verdict.as_json(),
         context=_context(config, settings),

@@ -12,7 +12,7 @@ from components.multi_env_example_gen import bad_rows
 from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT, SUMMARY
 
-DECISION_FILE = "decision.json"
+DECISION_FILE, INFERENCE_FILE = "decision.json", "inference.json"
 
 
 def build(
@@ -44,7 +44,9 @@ def build(
         "metrics": decision.get("metrics", {}),
         "undefined": decision.get("undefined", []),
         "environments": decision.get("environments") or _environments(outputs),
-        "bad_rows": _counts(outputs).get("bad_rows", {}),
+        "bad_rows": _bad_rows(outputs),
+        "inference": inference_of(outputs),
+        "notes": decision.get("notes", []),
         "method": config.method_label,
         "stages": [dataclasses.asdict(stage) for stage in stages],
         "versions": decision.get("context", {}).get("versions", {}),
@@ -100,6 +102,8 @@ def tell(
         )
         say(f"  {check['name']}: {check['verdict']}\n{body}")
     say("")
+    for note in summary["notes"]:
+        say(textwrap.fill(f"note     {note}", 96, subsequent_indent=" " * 9))
     for phrase in bad_rows.told(summary["bad_rows"]):
         say(f"dropped  bad rows: {phrase}")
     schema = _artifact(outputs, "SchemaGen", "schema")
@@ -139,6 +143,25 @@ def _environments(outputs: dict[str, Any]) -> dict[str, dict[str, int]]:
         name: {split: n["examples"] for split, n in entry["splits"].items()}
         for name, entry in _counts(outputs).get("environments", {}).items()
     }
+
+
+def inference_of(outputs: dict[str, Any]) -> dict[str, Any] | None:
+    """How certain inferred environments are; None where none are."""
+    artifact = _artifact(outputs, "EnvironmentInferrer", "inference")
+    if artifact is None:
+        return None
+    path = os.path.join(artifact.uri, INFERENCE_FILE)
+    with open(path, encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def _bad_rows(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Those that inference and ingestion dropped."""
+    found: dict[str, Any] = {}
+    for part in (inference_of(outputs) or {}, _counts(outputs)):
+        bad_rows.merge(found, part.get("bad_rows", {}))
+    return found
 
 
 def _counts(outputs: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components import code
-from components.artifacts import InvarianceReport
+from components.artifacts import EnvironmentInference, InvarianceReport
 from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
 
@@ -35,6 +35,9 @@ class InvarianceValidatorSpec(types.ComponentSpec):
         ),
         executor.MODEL_RUN_KEY: ChannelParameter(
             type=standard_artifacts.ModelRun, optional=True
+        ),
+        executor.INFERENCE_KEY: ChannelParameter(
+            type=EnvironmentInference, optional=True
         ),
     }
     OUTPUTS = {
@@ -64,6 +67,7 @@ class InvarianceValidator(base_component.BaseComponent):
         context: Mapping[str, Any] | None = None,
         baseline_model: types.BaseChannel | None = None,
         model_run: types.BaseChannel | None = None,
+        inference: types.BaseChannel | None = None,
     ):
         """Makes the component.
 
@@ -80,6 +84,8 @@ class InvarianceValidator(base_component.BaseComponent):
             against them.
           baseline_model: the released `Model`, or None.
           model_run: `ModelRun` with a `history.json`, or None.
+          inference: of EnvironmentInferrer, where training environments are inferred:
+            on those alone nothing passes.
 
         Raises:
           ValueError: a check that no data could meet, or an illegal verdict.
@@ -92,6 +98,7 @@ class InvarianceValidator(base_component.BaseComponent):
             model=model,
             baseline_model=baseline_model,
             model_run=model_run,
+            inference=inference,
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
             context=json.dumps(context),

@@ -13,7 +13,7 @@ from tfx.types import artifact, artifact_utils
 
 from components.errors import DataError, tells_reason
 from components.evaluator.results import load_results
-from components.invariance_validator import record, report
+from components.invariance_validator import inferred, record, report
 from components.invariance_validator.decision import Decision, decide
 
 CHECKS_KEY = "checks"
@@ -24,12 +24,14 @@ EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
 BASELINE_MODEL_KEY = "baseline_model"
 MODEL_RUN_KEY = "model_run"
+INFERENCE_KEY = "inference"
 BLESSING_KEY = "blessing"
 REPORT_KEY = "report"
 
 DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
 HISTORY_FILE = "history.json"
+INFERENCE_FILE = "inference.json"
 COUNTS_PROPERTY = "counts"
 
 Artifacts = dict[str, list[artifact.Artifact]]
@@ -66,16 +68,21 @@ class Executor(evaluator_executor.Executor):
         counts = _counts(artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]))
         has_baseline = bool(input_dict.get(BASELINE_MODEL_KEY))
         decision = decide(results, counts, checks, verdict, has_baseline)
+        inference = _json(input_dict.get(INFERENCE_KEY), INFERENCE_FILE)
+        decision, notes = inferred.limit(decision, inference)
+        counts = inferred.with_bad_rows(counts, inference)
         material = report.Material(
             decision=decision,
             results=results,
             counts=counts,
             context=context,
-            history=_history(input_dict.get(MODEL_RUN_KEY)),
+            history=_json(input_dict.get(MODEL_RUN_KEY), HISTORY_FILE),
             lineage=_lineage(input_dict),
+            notes=notes,
         )
         written = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         kept = record.decision_record(decision, results, counts, context)
+        kept |= {"notes": list(notes), "inference": inference}
         _write(written.uri, DECISION_FILE, record.to_json(kept))
         _write(written.uri, REPORT_FILE, report.render(material))
         written.set_string_custom_property("verdict", decision.verdict)
@@ -132,11 +139,11 @@ def _counts(examples: artifact.Artifact) -> dict[str, Any]:
     return json.loads(found)
 
 
-def _history(model_run: list[artifact.Artifact] | None) -> dict[str, Any] | None:
-    """Training curves; a run without them is decided all the same."""
-    if not model_run:
+def _json(found: list[artifact.Artifact] | None, name: str) -> dict[str, Any] | None:
+    """A file of an artifact; a run without training curves is decided all the same."""
+    if not found:
         return None
-    path = os.path.join(model_run[0].uri, HISTORY_FILE)
+    path = os.path.join(found[0].uri, name)
     if not fileio.exists(path):
         return None
     with fileio.open(path) as file:
@@ -150,6 +157,7 @@ def _lineage(input_dict: Artifacts) -> dict[str, str]:
         EVALUATION_KEY: "evaluation",
         EXAMPLES_KEY: "examples",
         MODEL_RUN_KEY: "training run",
+        INFERENCE_KEY: "inferred environments",
     }
     return {
         label: f"{input_dict[key][0].uri} (id {input_dict[key][0].id})"

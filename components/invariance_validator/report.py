@@ -49,6 +49,7 @@ class Material:
       context: of the component: name, method, versions, ...
       history: `history.json` of the ModelRun, or None.
       lineage: what was judged: label -> URI or id.
+      notes: sentences that go with the verdict.
     """
 
     decision: Decision
@@ -57,6 +58,7 @@ class Material:
     context: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def render(material: Material) -> str:
@@ -87,6 +89,7 @@ def render(material: Material) -> str:
         words=_WORDS,
         colors=dots.COLORS,
         headline=_headline(decision),
+        notes=material.notes,
         checks=[
             _check(decision, check, result)
             for check, result in zip(decision.parsed, decision.checks, strict=True)
@@ -114,6 +117,8 @@ def _headline(decision: Decision) -> str:
         return "Every check is met or may lack data. This model may be released."
     failed = sum(check.verdict == FAIL for check in decision.checks)
     lacking = sum(check.verdict == INSUFFICIENT_DATA for check in decision.checks)
+    if not failed and not lacking:
+        return "Every check is met, but see the note. Not to be released."
     parts = [f"{failed} failed"] if failed else []
     if lacking:
         parts.append(f"{lacking} {_are(lacking)} not settled by the data")
