@@ -1,6 +1,6 @@
 """Does EIIL find the environments of Colored MNIST, and does it help to have them?
 
-    python benchmarks/inference.py [--seeds 3] [--rows 10000] [--mnist FILE] [--json FILE]
+    python benchmarks/inference.py [--seeds 3] [--rows 25000] [--mnist FILE] [--json FILE]
 
 Pictures, colours and labels are those of benchmarks/colored_mnist.py, with `--rows` of
 each training environment. The two are written to one Parquet file without their names
@@ -11,7 +11,7 @@ and go through the component's own `infer`. Two agreements are measured, each be
   truth   accuracy for the true environment. Whoever splits by colour alone is right in
           at most 55 %: half of the rows in 90 %, half of them in 20 %.
 
-Then the loop trains with the papers' hyperparameters and full batches: ERM on the pool,
+Then the loop trains with the papers' hyperparameters and batches of 1,024: ERM on the pool,
 ERM with both inferred environments at equal weight, IRMv1 and V-REx on the inferred
 environments, IRMv1 on the true ones. Test accuracy is that after the last step.
 
@@ -42,7 +42,7 @@ from components.source_manifest import listing  # isort:skip
 
 RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 TRUE = ("train_20", "train_10")
-SHUFFLES = 2000
+SHUFFLES, BATCH = 2000, 1024
 # Name of a run -> setting, and which environments it is trained on.
 RUNS = {
     "erm, pooled": ("erm", "pooled"),
@@ -60,7 +60,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=10_000, help="an environment")
+    parser.add_argument("--rows", type=int, default=25_000, help="an environment")
     parser.add_argument("--method", default="eiil", choices=("eiil", "clusters"))
     parser.add_argument("--mnist", help="mnist.npz as keras.datasets.mnist has it")
     parser.add_argument("--json", type=pathlib.Path, help="write the figures here")
@@ -176,7 +176,7 @@ def arranged(
 def train(environments: Environments, setting: str, seed: int) -> dict:
     """Accuracies in % after the last step."""
     found = colored_mnist.run_on(
-        environments, colored_mnist.SETTINGS[setting], "full", seed
+        environments, colored_mnist.SETTINGS[setting], BATCH, seed
     )
     return {key: round(value, 2) for key, value in found.items()}
 

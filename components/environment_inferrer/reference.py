@@ -17,7 +17,8 @@ from components.hashing import mix
 
 FOLDS = 3
 HIDDEN = 64
-_EPOCHS, _PATIENCE, _BATCH = 30, 2, 256
+_EPOCHS, _PATIENCE = 30, 2
+_STEPS, _SMALLEST, _LARGEST = 40, 16, 256  # of an epoch; rows of a batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ def fit(rows: np.ndarray, labels: np.ndarray, seed: int) -> Network:
     """
     model = MLPClassifier(
         (HIDDEN,),
-        batch_size=min(_BATCH, len(rows)),
+        batch_size=min(max(len(rows) // _STEPS, _SMALLEST), _LARGEST),
         early_stopping=True,
         max_iter=_EPOCHS,
         n_iter_no_change=_PATIENCE,
