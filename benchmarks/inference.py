@@ -1,6 +1,6 @@
 """Does EIIL find the environments of Colored MNIST, and does it help to have them?
 
-    python benchmarks/inference.py [--seeds 3] [--rows 25000] [--mnist FILE] [--json FILE]
+    python benchmarks/inference.py [--mnist FILE] [--json FILE]
 
 Pictures, colours and labels are those of benchmarks/colored_mnist.py, with `--rows` of
 each training environment. The two are written to one Parquet file without their names
@@ -11,9 +11,9 @@ and go through the component's own `infer`. Two agreements are measured, each be
   truth   accuracy for the true environment. Whoever splits by colour alone is right in
           at most 55 %: half of the rows in 90 %, half of them in 20 %.
 
-Then the loop trains with the papers' hyperparameters and batches of 1,024: ERM on the pool,
-ERM with both inferred environments at equal weight, IRMv1 and V-REx on the inferred
-environments, IRMv1 on the true ones. Test accuracy is that after the last step.
+Then the loop trains with the papers' hyperparameters and batches of 1,024: ERM on the
+pool, ERM with both inferred environments at equal weight, IRMv1 and V-REx on the
+inferred environments, IRMv1 on the true ones. Test accuracy is that after the last step.
 
 With --json FILE, what the file has already is not repeated.
 """

@@ -111,4 +111,6 @@ def fit(
     found = model.fit_predict((features - mean) @ axes)
     sizes = np.bincount(found, weights, minlength=number)
     order = np.argsort(-sizes, kind="stable")
-    return Clusters(centre, mean, axes, model.cluster_centers_[order].astype(np.float32))
+    return Clusters(
+        centre, mean, axes, model.cluster_centers_[order].astype(np.float32)
+    )

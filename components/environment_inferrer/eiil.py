@@ -29,7 +29,7 @@ from scipy.special import expit
 
 
 def scale_gradients(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """g of every row: the derivative of its loss in a scale of the logits at 1.
+    """G of every row: the derivative of its loss in a scale of the logits at 1.
 
     Args:
       logits: [rows].

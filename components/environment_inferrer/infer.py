@@ -71,9 +71,7 @@ def infer(
             plan = passes.Plan(spec, schema, kinds, settings.sample // 2, folder)
             rule, found = _fit(tasks, plan, settings, make_pipeline)
             names = inferred_names(settings.number)
-            do = functools.partial(
-                passes.write_task, plan=plan, rule=rule, names=names
-            )
+            do = functools.partial(passes.write_task, plan=plan, rule=rule, names=names)
             return found, tasks_lib.run(tasks, do, folder, make_pipeline)
 
         found, written = tasks_lib.until_wide(attempt, schema, tasks, spec)

@@ -17,7 +17,7 @@ from components.hashing import mix
 
 FOLDS = 3
 HIDDEN = 64
-_EPOCHS, _PATIENCE = 30, 2
+_EPOCHS, _PATIENCE = 40, 5
 _STEPS, _SMALLEST, _LARGEST = 40, 16, 256  # of an epoch; rows of a batch
 
 

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from components.errors import DataError
+from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen import (
     query_files,
     readers,
     shards,
     splitting,
 )
-from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen import tasks as tasks_lib
 from components.multi_env_example_gen.columns import Schema
 from components.multi_env_example_gen.labels import check_label
