@@ -13,7 +13,7 @@ and go through the component's own `infer`. Two agreements are measured, each be
 
 Then the loop trains with the papers' hyperparameters and batches of 1,024: ERM on the
 pool, ERM with both inferred environments at equal weight, IRMv1 and V-REx on the
-inferred environments, IRMv1 on the true ones. Test accuracy is that after the last step.
+inferred environments, IRMv1 on the true ones. Test accuracy is after the last step.
 
 With --json FILE, what the file has already is not repeated.
 """

@@ -227,7 +227,7 @@ class Data(Section):
     def environment_column(self) -> str | None:
         """The column that tells the environment, None where none does."""
         naming = self.naming
-        return naming and naming.column
+        return None if naming is None else naming.column
 
     @property
     def naming(self) -> Naming | None:

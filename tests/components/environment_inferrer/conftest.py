@@ -38,7 +38,7 @@ def noise(rows, seed=0):
 
 
 def agrees(frame):
-    """Whether the shortcut tells the label rightly, of rows read from Parquet or not."""
+    """Whether the shortcut tells the label rightly; [rows] of 0 and 1."""
     up = frame["sign"].map(lambda v: v in ("up", b"up"))
     return (up.to_numpy() == (frame["late"] == 1).to_numpy()).astype(int)
 
