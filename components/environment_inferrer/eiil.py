@@ -7,10 +7,10 @@ IRMv1 penalty of the reference, summed over both environments e,
          = (mean_i q_i g_i)^2 + (mean_i (1 - q_i) g_i)^2,
 
 where g_i = (sigmoid(z_i) - y_i) z_i is the gradient of the logistic loss of row i in
-the dummy scale w. The paper climbs C from random q by gradient steps. But with A the first
-mean and G the mean of all g, C = A^2 + (G - A)^2 is convex in A, and A reaches from the
-sum of all negative g to that of all positive ones (over N). So C is largest at one of
-those two ends, which are the same partition with its names exchanged:
+the dummy scale w. The paper climbs C from random q by gradient steps. But with A the
+first mean and G the mean of all g, C = A^2 + (G - A)^2 is convex in A, and A reaches
+from the sum of all negative g to that of all positive ones (over N). So C is largest at
+one of those two ends, which are the same partition with its names exchanged:
 
     q_i = 1 where g_i > 0, else 0.
 
