@@ -1,4 +1,4 @@
-"""What docs/inferred.md shows is a legal config, and its figures are the benchmark's."""
+"""The config of docs/inferred.md is legal, and its figures are the benchmark's."""
 
 import json
 import pathlib

@@ -226,5 +226,11 @@ def _run(
         if tf.io.gfile.exists(at):
             tf.io.gfile.rmtree(at)
         tf.io.gfile.makedirs(at)
-    do = functools.partial(shards.run_task, spec=spec, schema=schema, folder=folder)
+    do = functools.partial(_write_shards, spec, schema, folder)
     return tasks_lib.run(tasks, do, folder, make_pipeline)
+
+
+def _write_shards(
+    spec: shards.Spec, schema: Schema, folder: str, task: shards.Task
+) -> dict[str, Any]:
+    return shards.run_task(task, spec, schema, folder)
