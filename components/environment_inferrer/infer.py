@@ -21,6 +21,7 @@ from components.source_manifest import listing
 from components.source_manifest.listing import Listed, SourceFile
 
 FEWEST = 100  # rows of each label
+FEWEST_KEYS = 12
 _CELLS = 1 << 25  # of the sample's matrix: 128 MiB
 _SAMPLE = ".sample"
 _KEY = "data.environments.infer"
@@ -110,6 +111,7 @@ def _fit(
     tf.io.gfile.rmtree(at)
     totals = np.sum([r["labels"] for r in results], axis=0)
     table = balanced(table, totals, plan.spec)
+    _check_keys(table, plan.spec)
     encoder = design.fit(passes.features_of(table), plan.kinds)
     table = passes.smallest(table, max(_CELLS // encoder.width // 2, FEWEST))
     labels = table[passes.LABEL].to_numpy()
@@ -145,6 +147,17 @@ def balanced(table: pa.Table, totals: Sequence[int], spec: shards.Spec) -> pa.Ta
             )
     labels = table[passes.LABEL].to_numpy()
     return passes.smallest(table, min(np.bincount(labels, minlength=2)))
+
+
+def _check_keys(table: pa.Table, spec: shards.Spec) -> None:
+    found = len(table[passes.KEY].unique())
+    if found < FEWEST_KEYS:
+        key = ", ".join(spec.split_by) or "all columns"
+        raise DataError(
+            f"{_KEY}: the rows have {found} different keys ({key}), and {FEWEST_KEYS}"
+            " are needed to judge each row by a model that has not seen its key; choose"
+            " finer keys in data.split.by"
+        )
 
 
 def _check_certain(found: Mapping[str, Any], settings: rules.Settings) -> None:

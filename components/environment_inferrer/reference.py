@@ -13,10 +13,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
+from components.errors import DataError
 from components.hashing import mix
 
 FOLDS = 3
 HIDDEN = 64
+FEWEST = 5  # rows of each label that a network is fitted on
 _EPOCHS, _PATIENCE = 40, 5
 _STEPS, _SMALLEST, _LARGEST = 40, 16, 256  # of an epoch; rows of a batch
 
@@ -86,7 +88,17 @@ def fit(rows: np.ndarray, labels: np.ndarray, seed: int) -> Network:
       rows: float32 [N, D].
       labels: 0 or 1; [N].
       seed: of its first weights and of the order of rows.
+
+    Raises:
+      DataError: too few rows of a label are left by the keys.
     """
+    fewest = min(np.bincount(labels, minlength=2))
+    if fewest < FEWEST:
+        raise DataError(
+            "data.environments.infer: the keys of data.split.by leave"
+            f" {fewest} rows of a label to fit a reference model on that has not seen"
+            " the others; choose finer keys, or raise the sample"
+        )
     model = MLPClassifier(
         (HIDDEN,),
         batch_size=min(max(len(rows) // _STEPS, _SMALLEST), _LARGEST),

@@ -20,6 +20,7 @@ from tests.components.environment_inferrer.conftest import (
     planted,
 )
 
+PROCESSES = [LOCAL, "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 PORTABLE = ["--runner=PortableRunner", "--job_endpoint=embed"]
 PORTABLE += ["--environment_type=LOOPBACK"]
 ACCEPT = {"on_uncertain": "accept"}
@@ -60,7 +61,14 @@ def test_more_than_two_clusters(run):
     assert adjusted_rand_score(rows["found"], kinds) > 0.7
 
 
-@pytest.mark.parametrize("arguments", [[LOCAL], PORTABLE], ids=["again", "portable"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([LOCAL], id="again"),
+        pytest.param(PORTABLE, id="the portable runner"),
+        pytest.param(PROCESSES, id="two processes", marks=pytest.mark.long),
+    ],
+)
 def test_the_same_rows_give_the_same_bytes(run, monkeypatch, arguments):
     monkeypatch.setattr("components.multi_env_example_gen.readers._ROWS_A_RANGE", 900)
     written = []
@@ -191,6 +199,16 @@ def test_noise_is_refused_with_the_reason(run):
 def test_too_little_is_refused(run, change, said):
     with pytest.raises(DataError, match=said):
         run(change(planted(1000)))
+
+
+def test_keys_that_are_too_coarse_are_refused(run):
+    frame = planted(1000).assign(month=lambda f: f["row"] % 11)
+    spec = shards.Spec({"name": "late"}, 0.3, ("month",), ())
+    with pytest.raises(DataError, match=r"11 different keys \(month\), and 12"):
+        run(frame, spec=spec)
+    frame["month"] = np.where(frame["late"] == 1, 0, 1 + frame["row"] % 12)
+    with pytest.raises(DataError, match="rows of a label to fit a reference model on"):
+        run(frame, spec=spec)
 
 
 def test_one_label_in_an_environment_is_refused():
