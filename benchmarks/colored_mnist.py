@@ -239,7 +239,16 @@ def run(
     digits: tuple[np.ndarray, np.ndarray], setting: Setting, batch: int | str, seed: int
 ) -> dict:
     """One run: accuracies in % after the last step, and seconds."""
-    environments = make_environments(digits, seed)
+    return run_on(make_environments(digits, seed), setting, batch, seed)
+
+
+def run_on(
+    environments: dict[str, tuple[np.ndarray, np.ndarray]],
+    setting: Setting,
+    batch: int | str,
+    seed: int,
+) -> dict:
+    """The same on environments that are made already; all but `test` are trained on."""
     split = make_split(environments)
     settings = TrainSettings.from_config(
         {

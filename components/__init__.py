@@ -7,7 +7,9 @@ plain logic below this package must be importable without paying for TFX.
 import importlib
 from typing import Any
 
-_ARTIFACTS = frozenset({"SourceManifest", "EnvironmentReport", "InvarianceReport"})
+_ARTIFACTS = frozenset(
+    {"EnvironmentInference", "EnvironmentReport", "InvarianceReport", "SourceManifest"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,12 @@ class SourceManifest(artifact.Artifact):
     TYPE_NAME = "components.SourceManifest"
 
 
+class EnvironmentInference(artifact.Artifact):
+    """`inference.json`: the environments that were inferred, and how certain."""
+
+    TYPE_NAME = "components.EnvironmentInference"
+
+
 class InvarianceReport(artifact.Artifact):
     """`decision.json` and `report.html`: what was decided, and why."""
 

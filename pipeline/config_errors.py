@@ -22,7 +22,12 @@ _LATER = {
     ("push", "endpoint"): "models go to a folder only; remove the key",
 }
 # As pydantic names the forms of a union; no key has such a name.
-_TAGS = frozenset({"<column>", "<named>", "<share>", "<values>", "<each>", "<names>"})
+_TAGS = frozenset(
+    {
+        *("<column>", "<inferred>", "<named>"),
+        *("<share>", "<values>", "<each>", "<names>"),
+    }
+)
 _MOST_PLACES = 3  # more are no help
 
 

@@ -22,6 +22,7 @@ from pipeline.config_types import (
     problem,
     short,
 )
+from pipeline.inferred_config import InferredEnvironments
 from pipeline.sources_config import (
     EACH,
     ColumnEnvironments,
@@ -79,7 +80,17 @@ def _label(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _is_inferred(value: Any) -> bool:
+    """Whether `infer` stands there as a key, and not as an environment's name."""
+    if not isinstance(value, dict) or "infer" not in value:
+        return isinstance(value, InferredEnvironments)
+    keys = value["infer"] if isinstance(value["infer"], dict) else {}
+    return not {*FORMATS, "sources"} & set(keys)
+
+
 def _form_of_environments(value: Any) -> str:
+    if _is_inferred(value):
+        return "<inferred>"
     is_column = isinstance(value, ColumnEnvironments) or (
         isinstance(value, dict) and "environment_column" in value
     )
@@ -88,13 +99,20 @@ def _form_of_environments(value: Any) -> str:
 
 def _named_or_column(value: Any) -> Any:
     """Names what is missing where files stand in the place of environments."""
+    if _is_inferred(value):
+        if isinstance(value, dict) and "environment_column" in value:
+            raise ValueError(
+                "has environment_column and infer; environments are inferred where no"
+                " column tells them, so remove one of the two"
+            )
+        return value
     if isinstance(value, dict) and "environment_column" not in value:
         for name in FORMATS:
             if name in value and not isinstance(value[name], dict):
                 raise ValueError(
                     f"has files ({name}) but no environment; write NAME: {{{name}:"
                     " ...} for each, or add `environment_column`, the column that"
-                    " tells it"
+                    " tells it, or `infer` where nothing does"
                 )
     return value
 
@@ -185,6 +203,7 @@ class Data(Section):
     on_bad_row: Literal["refuse", "drop"] = "refuse"
     environments: Annotated[
         Annotated[ColumnEnvironments, Tag("<column>")]
+        | Annotated[InferredEnvironments, Tag("<inferred>")]
         | Annotated[
             dict[
                 EnvironmentName,
@@ -206,15 +225,21 @@ class Data(Section):
 
     @property
     def environment_column(self) -> str | None:
-        """The column that tells the environment, None where each has its source."""
-        form = self.environments
-        return None if isinstance(form, dict) else form.environment_column
+        """The column that tells the environment, None where none does."""
+        naming = self.naming
+        return None if naming is None else naming.column
 
     @property
     def naming(self) -> Naming | None:
-        """How a column tells the environment, None where each has its source."""
+        """How a column tells the environment, None where none does."""
         form = self.environments
-        return None if isinstance(form, dict) else form.naming
+        return form.naming if isinstance(form, ColumnEnvironments) else None
+
+    @property
+    def inferred(self) -> InferredEnvironments | None:
+        """How environments are inferred, None where they are known."""
+        form = self.environments
+        return form if isinstance(form, InferredEnvironments) else None
 
     @property
     def telltale(self) -> str | None:
@@ -231,7 +256,7 @@ class Data(Section):
         if isinstance(self.environments, dict):
             return tuple(n for n, e in self.environments.items() if e.held_out)
         held_out = self.environments.held_out
-        return () if isinstance(held_out, str) else held_out
+        return () if isinstance(held_out, str) else tuple(held_out)
 
     @property
     def each(self) -> bool:
@@ -278,9 +303,16 @@ class Data(Section):
     def sources(self) -> list[dict[str, Any]]:
         """The sources as `components.source_manifest.listing` takes them."""
         form = self.environments
-        if not isinstance(form, dict):
+        if isinstance(form, ColumnEnvironments):
             return [{"environment": None, "held_out": False, **form.entry}]
-        return [
+        pooled: list[dict[str, Any]] = []
+        if isinstance(form, InferredEnvironments):
+            pooled = [
+                {"environment": None, "held_out": False, **entry}
+                for entry in form.entries
+            ]
+            form = form.known
+        return pooled + [
             {"environment": name, "held_out": environment.held_out, **entry}
             for name, environment in form.items()
             for entry in environment.entries
@@ -290,6 +322,13 @@ class Data(Section):
     def _each_says_it_all(self) -> "Data":
         if self.every_one is None:
             return self
+        if self.inferred is not None:
+            raise problem(
+                ["held_out"],
+                "stands beside infer; what is inferred from all rows is known to the"
+                " training without some of them too, so that holding it out shows"
+                " nothing: name a known one in data.environments.held_out",
+            )
         if not isinstance(self.environments, dict):
             raise problem(
                 ["held_out"],

@@ -63,7 +63,9 @@ def create_inspection(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       config: validated.
       runtime: says where.
     """
-    ingested = _ingest(config, SourceManifest(config.data.sources))
+    ingested = _ingest(
+        config, SourceManifest(config.data.sources), custom_config(config)
+    )
     baseline = _latest_blessed_model()
     inspected = _environment_validator(config, ingested, baseline)
     return _graph(config.name, [*ingested.components, baseline, inspected], runtime)
@@ -117,7 +119,7 @@ def create_folds(
     for i, name in enumerate(environments, 1):
         fold = config.fold(name)
         settings = custom_config(fold, [e for e in environments if e != name])
-        prepared = _transformed(fold, settings, _ingest(fold, manifest))
+        prepared = _transformed(fold, settings, _ingest(fold, manifest, settings))
         trainer = _trainer(fold, prepared, settings)
         evaluator = _evaluator(fold, prepared.examples, trainer, None)
         validator = _validator(fold, prepared, trainer, evaluator, None, settings)
@@ -180,13 +182,15 @@ class _Ingested:
     examples: Any
     statistics: Any
     schema: Any
+    inference: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
     """What every training starts from.
 
-    `inspection` is the EnvironmentValidator, or None.
+    `inspection` is the EnvironmentValidator, `inference` a channel of the
+    EnvironmentInferrer; None where there is none.
     """
 
     components: list[base_node.BaseNode]
@@ -194,18 +198,27 @@ class _Prepared:
     schema: Any
     transform: Any
     inspection: Any = None
+    inference: Any = None
 
 
-def _ingest(config: PipelineConfig, manifest: base_node.BaseNode) -> _Ingested:
+def _ingest(
+    config: PipelineConfig, manifest: base_node.BaseNode, settings: dict[str, Any]
+) -> _Ingested:
     """From a manifest to the schema of the examples."""
     if config.data.each:
         raise ValueError("each environment is held out in turn: that is create_folds")
-    examples = _examples(config, manifest)
+    sources, inference = manifest.outputs["manifest"], None
+    before: list[base_node.BaseNode] = [manifest]
+    if config.data.inferred is not None:
+        inferrer = _inferrer(config, sources, settings)
+        before.append(inferrer)
+        sources = inferrer.outputs["inferred_manifest"]
+        inference = inferrer.outputs["inference"]
+    examples = MultiEnvExampleGen(sources, _spec(config))
     statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
     schema = _schema(config, statistics)
-    return _Ingested(
-        [manifest, examples, statistics, schema], examples, statistics, schema
-    )
+    components = [*before, examples, statistics, schema]
+    return _Ingested(components, examples, statistics, schema, inference)
 
 
 def _transformed(
@@ -218,14 +231,20 @@ def _transformed(
     )
     transform = _transform(ingested.examples, ingested.schema, settings)
     components = [*ingested.components, anomalies, transform]
-    return _Prepared(components, ingested.examples, ingested.schema, transform)
+    return _Prepared(
+        components,
+        ingested.examples,
+        ingested.schema,
+        transform,
+        inference=ingested.inference,
+    )
 
 
 def _prepare(
     config: PipelineConfig, settings: dict[str, Any], baseline: base_node.BaseNode
 ) -> _Prepared:
     """From the sources to the transform graph, if the environments are fit for it."""
-    ingested = _ingest(config, SourceManifest(config.data.sources))
+    ingested = _ingest(config, SourceManifest(config.data.sources), settings)
     inspection = _environment_validator(config, ingested, baseline)
     prepared = _transformed(config, settings, ingested)
     # Nothing flows between the two: what is unfit stops before money is spent.
@@ -317,13 +336,41 @@ def code_fingerprint(build: str | None) -> str:
     return code.fingerprint(os.path.dirname(trainer_module.__file__), *files)
 
 
-def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
+def _inferrer(config: PipelineConfig, manifest: Any, settings: dict[str, Any]) -> Any:
+    """Infers environments; nothing else of the config makes it run anew."""
+    # Here, as scikit-learn takes a second to import, and most pipelines need none.
+    from components.environment_inferrer.component import EnvironmentInferrer
+    from components.environment_inferrer.rule import Settings
+
+    data = config.data
+    assert data.inferred is not None
+    spec = dataclasses.replace(
+        _spec(config),
+        slices=(),
+        eval_fraction=0.5,
+        eval_time=None,
+        eval_column=None,
+        eval_values=(),
+    )
+    never = [*settings["exclude"], data.label.name, ENVIRONMENT]
+    if data.weight:
+        never.append(data.weight)
+    return EnvironmentInferrer(
+        manifest,
+        spec,
+        Settings(**data.inferred.infer.model_dump()),
+        settings["features"],
+        never,
+    )
+
+
+def _spec(config: PipelineConfig) -> shards.Spec:
     data = config.data
     label: dict[str, Any] = {"name": data.label.name}
     if data.label.from_column is not None:
         label |= {"from": data.label.from_column, "above": data.label.above}
     share = data.split.eval
-    spec = shards.Spec(
+    return shards.Spec(
         label=label,
         eval_fraction=share if isinstance(share, float) else 0.5,
         eval_time=data.split.time,
@@ -338,7 +385,6 @@ def _examples(config: PipelineConfig, manifest: base_node.BaseNode) -> Any:
         naming=data.naming,
         held_out=tuple(data.held_out),
     )
-    return MultiEnvExampleGen(manifest.outputs["manifest"], spec)
 
 
 def _environment_validator(
@@ -350,6 +396,9 @@ def _environment_validator(
     for check in ("examples", "groups"):  # the config says elsewhere what is enough
         given = inspect.setdefault(check, {})
         given.setdefault("bound", config.verdict.min_examples)
+    if data.inferred is not None:  # inferred so that what tells the label differs
+        for check in ("label_agreement", "leak", "spurious"):
+            inspect.setdefault(check, {}).setdefault("level", "note")
     return EnvironmentValidator(
         examples=ingested.examples.outputs["examples"],
         statistics=ingested.statistics.outputs["statistics"],
@@ -463,6 +512,7 @@ def _validator(
         baseline_model=None if baseline is None else baseline.outputs["model"],
         model_run=trainer.outputs["model_run"],
         environments=inspection and inspection.outputs["report"],
+        inference=prepared.inference,
         checks=config.checks.as_json(),
         verdict=config.verdict.as_json(),
         context=_context(config, settings),

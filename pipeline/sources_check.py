@@ -181,6 +181,8 @@ def find_files(config: PipelineConfig) -> tuple[FoundSource, ...]:
     for source in config.data.sources:
         name = source["environment"]
         keys = ["data", "environments", *([name] if name else [])]
+        if name and config.data.inferred is not None:
+            keys.insert(2, "held_out")
         try:
             listed = listing.list_files(source)
         except matching.NoSpan as error:
@@ -307,6 +309,9 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
         part = "in turn" if config.data.each else part
         if source.environment is None:
             part = _by_column(config, findings)
+        if source.environment is None and config.data.inferred is not None:
+            infer = config.data.inferred.infer
+            name, part = "inferred", f"{infer.number} by {infer.method}"
         files_are = "file " if len(source.files) == 1 else "files"
         what = "query" if source.format == bigquery.FORMAT else files_are
         yield (
@@ -326,7 +331,12 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
     yield f"  features    {features}"
     yield f"  method      {config.method_label}, {config.train.steps:,} steps"
     yield f"  checks      {', '.join(_checks(config))}"
-    if not config.data.each:
+    if config.data.inferred is not None and not config.data.held_out:
+        yield (
+            "  verdict     INSUFFICIENT_DATA at best, as no environment is known; name"
+            " one in data.environments.held_out"
+        )
+    elif not config.data.each:
         yield f"  pushed to   {config.push.path}, if every check passes"
 
 

@@ -114,7 +114,7 @@ class Source(Section):
     def _one_format(self) -> "Source":
         given = [name for name in FORMATS if getattr(self, name)]
         if "sources" in self.model_fields_set and getattr(self, "sources", None):
-            beside = self.model_fields_set - {"sources", "held_out"}
+            beside = self.model_fields_set - {"sources", "held_out", "infer"}
             if beside:
                 raise problem(
                     [min(beside)], "stands beside sources; move it into one of them"

@@ -13,7 +13,7 @@ from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT, SUMMARY
 from pipeline.tables import SENTENCE, brief
 
-DECISION_FILE = "decision.json"
+DECISION_FILE, INFERENCE_FILE = "decision.json", "inference.json"
 _MOST_WARNINGS = 5
 
 
@@ -49,7 +49,9 @@ def build(
         "undefined": decision.get("undefined", []),
         "environments": decision.get("environments") or _environments(outputs),
         "findings": findings or [],
-        "bad_rows": _counts(outputs).get("bad_rows", {}),
+        "bad_rows": _bad_rows(outputs),
+        "inference": inference_of(outputs),
+        "notes": decision.get("notes", []),
         "method": config.method_label,
         "stages": [dataclasses.asdict(stage) for stage in stages],
         "versions": decision.get("context", {}).get("versions", {}),
@@ -110,6 +112,8 @@ def tell(
         say(f"warning  {brief(finding['sentence'], SENTENCE)}")
     if len(findings) > _MOST_WARNINGS:
         say(f"warning  {len(findings) - _MOST_WARNINGS} more are in the report")
+    for note in summary["notes"]:
+        say(textwrap.fill(f"note     {note}", 96, subsequent_indent=" " * 9))
     for phrase in bad_rows.told(summary["bad_rows"]):
         say(f"dropped  bad rows: {phrase}")
     schema = _artifact(outputs, "SchemaGen", "schema")
@@ -149,6 +153,25 @@ def _environments(outputs: dict[str, Any]) -> dict[str, dict[str, int]]:
         name: {split: n["examples"] for split, n in entry["splits"].items()}
         for name, entry in _counts(outputs).get("environments", {}).items()
     }
+
+
+def inference_of(outputs: dict[str, Any]) -> dict[str, Any] | None:
+    """How certain inferred environments are; None where none are."""
+    artifact = _artifact(outputs, "EnvironmentInferrer", "inference")
+    if artifact is None:
+        return None
+    path = os.path.join(artifact.uri, INFERENCE_FILE)
+    with open(path, encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def _bad_rows(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Those that inference and ingestion dropped."""
+    found: dict[str, Any] = {}
+    for part in (inference_of(outputs) or {}, _counts(outputs)):
+        bad_rows.merge(found, part.get("bad_rows", {}))
+    return found
 
 
 def _counts(outputs: dict[str, Any]) -> dict[str, Any]:

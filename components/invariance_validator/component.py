@@ -10,7 +10,11 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components import code
-from components.artifacts import EnvironmentReport, InvarianceReport
+from components.artifacts import (
+    EnvironmentInference,
+    EnvironmentReport,
+    InvarianceReport,
+)
 from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
 
@@ -38,6 +42,9 @@ class InvarianceValidatorSpec(types.ComponentSpec):
         ),
         executor.ENVIRONMENTS_KEY: ChannelParameter(
             type=EnvironmentReport, optional=True
+        ),
+        executor.INFERENCE_KEY: ChannelParameter(
+            type=EnvironmentInference, optional=True
         ),
     }
     OUTPUTS = {
@@ -68,6 +75,7 @@ class InvarianceValidator(base_component.BaseComponent):
         baseline_model: types.BaseChannel | None = None,
         model_run: types.BaseChannel | None = None,
         environments: types.BaseChannel | None = None,
+        inference: types.BaseChannel | None = None,
     ):
         """Makes the component.
 
@@ -86,6 +94,8 @@ class InvarianceValidator(base_component.BaseComponent):
           model_run: `ModelRun` with a `history.json`, or None.
           environments: `components.EnvironmentReport`, shown in the report and kept
             beside a model that is blessed, for the next run to compare with; or None.
+          inference: of EnvironmentInferrer, where training environments are inferred:
+            on those alone nothing passes.
 
         Raises:
           ValueError: a check that no data could meet, or an illegal verdict.
@@ -99,6 +109,7 @@ class InvarianceValidator(base_component.BaseComponent):
             baseline_model=baseline_model,
             model_run=model_run,
             environments=environments,
+            inference=inference,
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
             context=json.dumps(context),

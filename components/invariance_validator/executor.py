@@ -14,7 +14,7 @@ from tfx.types import artifact, artifact_utils
 from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
 from components.evaluator.results import load_results
-from components.invariance_validator import record, report
+from components.invariance_validator import inferred, record, report
 from components.invariance_validator.decision import Decision, decide
 
 CHECKS_KEY = "checks"
@@ -26,12 +26,14 @@ MODEL_KEY = "model"
 BASELINE_MODEL_KEY = "baseline_model"
 MODEL_RUN_KEY = "model_run"
 ENVIRONMENTS_KEY = "environments"
+INFERENCE_KEY = "inference"
 BLESSING_KEY = "blessing"
 REPORT_KEY = "report"
 
 DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
 HISTORY_FILE = "history.json"
+INFERENCE_FILE = "inference.json"
 COUNTS_PROPERTY = "counts"
 
 Artifacts = dict[str, list[artifact.Artifact]]
@@ -68,6 +70,9 @@ class Executor(evaluator_executor.Executor):
         counts = _counts(artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]))
         has_baseline = bool(input_dict.get(BASELINE_MODEL_KEY))
         decision = decide(results, counts, checks, verdict, has_baseline)
+        inference = _read_json(input_dict.get(INFERENCE_KEY), INFERENCE_FILE)
+        decision, notes = inferred.limit(decision, inference)
+        counts = inferred.with_bad_rows(counts, inference)
         material = report.Material(
             decision=decision,
             results=results,
@@ -78,9 +83,11 @@ class Executor(evaluator_executor.Executor):
             environments=_read_json(
                 input_dict.get(ENVIRONMENTS_KEY), inspection.RECORD_FILE
             ),
+            notes=notes,
         )
         written = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         kept = record.decision_record(decision, results, counts, context)
+        kept |= {"notes": list(notes), "inference": inference}
         _write(written.uri, DECISION_FILE, record.to_json(kept))
         _write(written.uri, REPORT_FILE, report.render(material))
         written.set_string_custom_property("verdict", decision.verdict)
@@ -172,6 +179,7 @@ def _lineage(input_dict: Artifacts) -> dict[str, str]:
         EXAMPLES_KEY: "examples",
         MODEL_RUN_KEY: "training run",
         ENVIRONMENTS_KEY: "inspection of the environments",
+        INFERENCE_KEY: "inferred environments",
     }
     return {
         label: f"{input_dict[key][0].uri} (id {input_dict[key][0].id})"

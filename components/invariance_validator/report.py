@@ -53,6 +53,7 @@ class Material:
       history: `history.json` of the ModelRun, or None.
       lineage: what was judged: label -> URI or id.
       environments: `environments.json` of the EnvironmentValidator, or None.
+      notes: sentences that go with the verdict.
     """
 
     decision: Decision
@@ -62,6 +63,7 @@ class Material:
     history: Mapping[str, Any] | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
     environments: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
 
 
 def render(material: Material) -> str:
@@ -92,6 +94,7 @@ def render(material: Material) -> str:
         words=_WORDS,
         colors=dots.COLORS,
         headline=_headline(decision),
+        notes=material.notes,
         checks=[
             _check(decision, check, result)
             for check, result in zip(decision.parsed, decision.checks, strict=True)
@@ -122,6 +125,8 @@ def _headline(decision: Decision) -> str:
         return "Every check is met or may lack data. This model may be released."
     failed = sum(check.verdict == FAIL for check in decision.checks)
     lacking = sum(check.verdict == INSUFFICIENT_DATA for check in decision.checks)
+    if not failed and not lacking:
+        return "Every check is met, but see the note. Not to be released."
     parts = [f"{failed} failed"] if failed else []
     if lacking:
         parts.append(f"{lacking} {_are(lacking)} not settled by the data")

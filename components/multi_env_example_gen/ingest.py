@@ -1,7 +1,7 @@
 """From the manifest's files to split examples: schema first, then shards, on Beam."""
 
 import dataclasses
-import json
+import functools
 import math
 import os
 from collections.abc import Callable
@@ -13,19 +13,19 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from components.errors import DataError
+from components.multi_env_example_gen import counts as counting
 from components.multi_env_example_gen import (
-    columns,
     query_files,
     readers,
     shards,
     splitting,
 )
-from components.multi_env_example_gen import counts as counting
+from components.multi_env_example_gen import tasks as tasks_lib
 from components.multi_env_example_gen.columns import Schema
 from components.multi_env_example_gen.labels import check_label
 from components.source_manifest.listing import SourceFile, check_unchanged
 
-_RESULTS, _QUERIES = ".results", ".queries"
+QUERIES = ".queries"
 
 
 def ingest(
@@ -49,7 +49,7 @@ def ingest(
     schema = plan_schema(files, spec)
     if tf.io.gfile.exists(folder):
         tf.io.gfile.rmtree(folder)
-    at = os.path.join(folder, _QUERIES)
+    at = os.path.join(folder, QUERIES)
     with query_files.read(files, at, make_pipeline) as local:
         tasks = plan_tasks(local.sources)
         total = counting.merge(_counts(tasks, spec, schema, folder, make_pipeline))
@@ -66,23 +66,13 @@ def _counts(
     make_pipeline: Callable[[], beam.Pipeline],
 ) -> list[dict[str, Any]]:
     """Those of every task, once the schema is wide enough for all."""
-    while True:
-        try:
-            spec = dataclasses.replace(
-                spec, eval_from=first_eval_times(tasks, spec, schema)
-            )
-        except columns.ColumnWidened as wider:
-            _widen(schema, wider.column, wider.kind, wider.is_list, tasks, spec)
-            continue
-        results = _run(tasks, spec, schema, folder, make_pipeline)
-        errors = [r["error"] for r in results if "error" in r]
-        if errors:
-            raise DataError(errors[0])
-        widened = [r["widen"] for r in results if "widen" in r]
-        if not widened:
-            return [r["counts"] for r in results]
-        for name, kind, is_list in sorted(widened):
-            _widen(schema, name, kind, is_list, tasks, spec)
+
+    def attempt() -> list[dict[str, Any]]:
+        eval_from = first_eval_times(tasks, spec, schema)
+        timed = dataclasses.replace(spec, eval_from=eval_from)
+        return _run(tasks, timed, schema, folder, make_pipeline)
+
+    return tasks_lib.until_wide(attempt, schema, tasks, spec)
 
 
 def first_eval_times(
@@ -111,27 +101,6 @@ def first_eval_times(
         order = pc.sort_indices(times)
         first[name] = times[order[at].as_py()].as_py()
     return first
-
-
-def _widen(
-    schema: Schema,
-    name: str,
-    kind: str,
-    is_list: bool,
-    tasks: list[shards.Task],
-    spec: shards.Spec,
-) -> None:
-    """Takes what later rows showed: another kind of a column, or a column."""
-    files = [task.file for task in tasks]
-    with_header = [f.path for f in files if f.format not in readers.HEADERLESS]
-    if name not in schema and with_header and name not in spec.optional:
-        raise DataError(
-            f"column {name!r} comes in later rows of some files, and {with_header[0]}"
-            " has no such column; all environments need the same columns: add it,"
-            " leave it out, or name it in data.optional"
-        )
-    known = schema.get(name, columns.Column("null"))
-    schema[name] = columns.Column(kind, is_list or known.is_list)
 
 
 def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
@@ -257,34 +226,17 @@ def _run(
     folder: str,
     make_pipeline: Callable[[], beam.Pipeline],
 ) -> list[dict[str, Any]]:
-    """Runs all tasks; each leaves its result as a file, so any runner can do it."""
-    for name in (_RESULTS, *(f"Split-{split}" for split in splitting.SPLITS)):
-        at = os.path.join(folder, name)
+    """Writes all shards; the counts of each task."""
+    for split in splitting.SPLITS:
+        at = os.path.join(folder, f"Split-{split}")
         if tf.io.gfile.exists(at):
             tf.io.gfile.rmtree(at)
         tf.io.gfile.makedirs(at)
-    with make_pipeline() as pipeline:
-        _ = (
-            pipeline
-            | "Tasks" >> beam.Create([shards.task_to_json(task) for task in tasks])
-            | "Spread" >> beam.Reshuffle()
-            | "WriteShards" >> beam.Map(_do_task, spec, schema, folder)
-        )
-    results = []
-    for task in tasks:
-        with tf.io.gfile.GFile(os.path.join(folder, _RESULTS, task.shard)) as file:
-            results.append(json.loads(file.read()))
-    tf.io.gfile.rmtree(os.path.join(folder, _RESULTS))
-    return results
+    do = functools.partial(_write_shards, spec, schema, folder)
+    return tasks_lib.run(tasks, do, folder, make_pipeline)
 
 
-def _do_task(text: str, spec: shards.Spec, schema: Schema, folder: str) -> None:
-    task = shards.task_from_json(text)
-    try:
-        result: dict[str, Any] = {"counts": shards.run_task(task, spec, schema, folder)}
-    except DataError as error:
-        result = {"error": str(error)}
-    except columns.ColumnWidened as wider:
-        result = {"widen": [wider.column, wider.kind, wider.is_list]}
-    with tf.io.gfile.GFile(os.path.join(folder, _RESULTS, task.shard), "w") as file:
-        file.write(json.dumps(result))
+def _write_shards(
+    spec: shards.Spec, schema: Schema, folder: str, task: shards.Task
+) -> dict[str, Any]:
+    return shards.run_task(task, spec, schema, folder)

@@ -100,7 +100,7 @@ def run_task(task: Task, spec: Spec, schema: Schema, folder: str) -> dict[str, A
     bad = bad_rows(task, spec)
     with _shards(folder, task.shard) as write:
         for batch in batches(task, schema, bad):
-            _check_columns(batch, schema, task)
+            check_columns(batch, schema, task)
             for split, examples in _process(batch, task, spec, schema, total).items():
                 write(split, examples)
     check_unchanged(task.file)
@@ -138,7 +138,12 @@ def batches(task: Task, schema: Schema, bad: BadRows) -> Iterator[pa.RecordBatch
     return readers.batches(file.path, file.format, task.part, schema, file.options, bad)
 
 
-def _check_columns(batch: pa.RecordBatch, schema: Schema, task: Task) -> None:
+def check_columns(batch: pa.RecordBatch, schema: Schema, task: Task) -> None:
+    """Refuses a batch with a column that the schema has not.
+
+    Raises:
+      DataError, ColumnWidened: the latter where files have no header.
+    """
     unknown = sorted(set(batch.schema.names) - set(schema))
     if unknown and task.file.format in readers.HEADERLESS:
         raise ColumnWidened(unknown[0], "null")  # its kind is found when it is read
@@ -154,7 +159,7 @@ def _process(
 ) -> dict[str, pa.BinaryArray]:
     """Splits and encodes a batch, adds to the counts; split -> serialized examples."""
     total["rows"] += batch.num_rows
-    columns = _columns(batch, schema)
+    columns = all_columns(batch, schema)
     source = spec.label.get("from") or spec.label["name"]
     label = make_label(flat(columns[source]), spec.label, task.file.path)
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
@@ -227,7 +232,7 @@ def times_by_environment(
     batch: pa.RecordBatch, task: Task, spec: Spec, schema: Schema
 ) -> dict[str, pa.Array]:
     """Values of `spec.eval_time` by environment: float64 or binary."""
-    columns = _columns(batch, schema)
+    columns = all_columns(batch, schema)
     times = _times(columns, task, spec, schema)
     environment = _environment(columns, task, spec, batch.num_rows)
     return {
@@ -252,7 +257,7 @@ def _times(
     return values if column.kind == "bytes" else values.cast(pa.float64())
 
 
-def _columns(batch: pa.RecordBatch, schema: Schema) -> dict[str, pa.Array]:
+def all_columns(batch: pa.RecordBatch, schema: Schema) -> dict[str, pa.Array]:
     """All columns of the schema; those that the batch lacks are missing."""
     return {
         name: batch.column(batch.schema.get_field_index(name))
@@ -284,7 +289,25 @@ def _on_eval_side(
             late = pc.greater_equal(times, first).to_numpy(zero_copy_only=False)
             side |= rows & late
         return side
-    hashes = splitting.key_hashes(
+    hashes = split_keys(columns, features, spec, schema)
+    return splitting.on_eval_side(hashes, spec.eval_fraction)
+
+
+def split_keys(
+    columns: dict[str, pa.Array],
+    features: dict[str, pa.Array],
+    spec: Spec,
+    schema: Schema,
+) -> np.ndarray:
+    """Hashes of what stays on one side of a split; uint64 [rows].
+
+    Args:
+      columns: as `all_columns` gives them.
+      features: lists among them as `to_feature` makes them.
+      spec: names the key, or the whole row is one.
+      schema: the joint schema.
+    """
+    return splitting.key_hashes(
         [
             features[k]
             if pa.types.is_nested(columns[k].type)
@@ -292,7 +315,6 @@ def _on_eval_side(
             for k in spec.split_by or schema
         ]
     )
-    return splitting.on_eval_side(hashes, spec.eval_fraction)
 
 
 def _assign(

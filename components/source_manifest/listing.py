@@ -136,12 +136,13 @@ def build_manifest(sources: list[dict[str, Any]]) -> list[SourceFile]:
         for source in sources
         for path, told in list_files(source).items()
     ]
-    return files.for_each(listed, _source_file)
+    return files.for_each(listed, source_file)
 
 
-def _source_file(
+def source_file(
     found: tuple[dict[str, Any], str, Listed],
 ) -> SourceFile:
+    """A file of a source, by its path and what that tells, with size and digest."""
     source, path, listed = found
     stat, digest = _found(source, path)
     return SourceFile(

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import types
 
 import jsonschema
 import pytest
@@ -23,6 +24,33 @@ class Examples:
     def get_string_custom_property(self, name):
         assert name == "counts"
         return json.dumps(self.counts)
+
+
+def test_what_was_inferred_is_told_though_a_later_stage_broke(project, tmp_path):
+    inference = {
+        "method": "eiil",
+        "number": 2,
+        "environments": {"inferred-1": {"rows": 3, "positives": 1}},
+        "reference": {"auc": 0.8, "low": 0.7, "high": 0.9},
+        "stability": {"mean": 0.9, "draws": [0.9]},
+        "separation": {"penalty": 0.5, "random": 0.1, "p": 0.01},
+        "silhouette": None,
+        "told_by": {"colour": 0.9},
+        "problems": [],
+        "sentence": "inferred-1 has 3 rows",
+        "bad_rows": {FILE: {"rows": 2, "unit": "line", "first": [5, 6]}},
+    }
+    (tmp_path / "inference.json").write_text(json.dumps(inference))
+    artifact = types.SimpleNamespace(uri=str(tmp_path))
+    outputs = {
+        "EnvironmentInferrer": {"inference": [artifact]},
+        "MultiEnvExampleGen": {"examples": [Examples({})]},
+    }
+    error = {"exit": 1, "sentence": "it broke later"}
+    found = summary.build(load_config(project.config), "id", [], outputs, error)
+    assert found["inference"] == inference
+    assert found["bad_rows"] == inference["bad_rows"]
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
 
 
 @pytest.mark.parametrize(

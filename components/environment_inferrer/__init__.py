@@ -1,0 +1,1 @@
+"""EnvironmentInferrer: environments for data that names none."""

@@ -1,0 +1,58 @@
+"""Executor of EnvironmentInferrer: artifacts in, artifacts out."""
+
+import json
+import os
+from typing import Any
+
+from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from components.environment_inferrer import infer
+from components.environment_inferrer.rule import Settings
+from components.errors import tells_reason
+from components.multi_env_example_gen.executor import spec_from_json
+from components.source_manifest import listing
+from components.source_manifest.executor import MANIFEST_FILE, MANIFEST_KEY
+
+SPEC_KEY, SETTINGS_KEY = "spec", "settings"
+FEATURES_KEY, NEVER_KEY = "features", "never"
+INFERRED_KEY, INFERENCE_KEY = "inferred_manifest", "inference"
+INFERENCE_FILE = "inference.json"
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Reads a manifest; writes rows by environment, their manifest, and how certain."""
+
+    @tells_reason
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Infers; see the component for keys."""
+        manifest = artifact_utils.get_single_instance(input_dict[MANIFEST_KEY])
+        with fileio.open(os.path.join(manifest.uri, MANIFEST_FILE)) as file:
+            files = listing.from_json(file.read())
+        inferred = artifact_utils.get_single_instance(output_dict[INFERRED_KEY])
+        inference = artifact_utils.get_single_instance(output_dict[INFERENCE_KEY])
+        named, found = infer.infer(
+            files,
+            spec_from_json(exec_properties[SPEC_KEY]),
+            Settings(**json.loads(exec_properties[SETTINGS_KEY])),
+            json.loads(exec_properties[FEATURES_KEY]),
+            json.loads(exec_properties[NEVER_KEY]),
+            os.path.join(inferred.uri, "rows"),
+            self._make_beam_pipeline,
+        )
+        _write(inferred.uri, MANIFEST_FILE, listing.to_json(named))
+        inferred.set_string_custom_property("fingerprint", listing.fingerprint(named))
+        _write(inference.uri, INFERENCE_FILE, json.dumps(found, indent=1))
+        inference.set_string_custom_property("sentence", found["sentence"])
+
+
+def _write(folder: str, name: str, text: str) -> None:
+    fileio.makedirs(folder)
+    with fileio.open(os.path.join(folder, name), "w") as file:
+        file.write(text)
