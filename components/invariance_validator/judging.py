@@ -10,10 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.invariance_validator import intervals, reasons
+from components.invariance_validator import intervals, reasons, spreads
 from components.invariance_validator.checks import ENVIRONMENT, OVERALL, Check, Rule
 from components.invariance_validator.slices import (
     FAIL,
@@ -24,6 +25,9 @@ from components.invariance_validator.slices import (
     SliceTable,
     estimate_problem,
 )
+
+if TYPE_CHECKING:
+    from components.evaluator.results import SliceResult
 
 SEVERITY = {FAIL: 0, INSUFFICIENT_DATA: 1, PASS: 2}
 KEPT_PAIRS = 100  # of a gap: those closest to the bound; 200 values make 19,900
@@ -47,6 +51,10 @@ class Outcome:
       limits: the one-sided limits, each at the rule's confidence; these decide.
       bound: the bound that is nearest.
       margin: distance of the limit from that bound; negative is the bad side.
+      needed: examples that would settle it, of a pair in both together; None where it
+        is settled, or where no number does.
+      would_be: PASS or FAIL, what these would settle it as if the value stays; None
+        where they only let it be judged.
     """
 
     verdict: str
@@ -60,6 +68,8 @@ class Outcome:
     limits: tuple[float, float] | None = None
     bound: float | None = None
     margin: float = -math.inf
+    needed: int | None = None
+    would_be: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
             if problem is None:
                 fit.append(cell)
             else:
-                outcomes.append(_refused(cell, problem))
+                outcomes.append(_refused(cell, problem, rule))
         usable.append(fit)
     verdicts = Counter(outcome.verdict for outcome in outcomes)
     if check.kind == "gap":
@@ -170,7 +180,11 @@ def _empty_groups(
 
 
 def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
-    problem = cell.problem(check.metric, rule.min_examples)
+    compared = check.kind in ("gap", "baseline")
+    released = cell.baseline if check.kind == "baseline" else None
+    if released is not None and _alike(cell, released, check.metric):
+        compared = False  # a copy of the released model
+    problem = cell.problem(check.metric, rule.min_examples, compared)
     if problem is not None or check.kind != "baseline":
         return problem
     if cell.baseline is None:
@@ -180,24 +194,39 @@ def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
             f"has {cell.examples:,} examples evaluated with this model but"
             f" {cell.baseline.examples:,} with the released one"
         )
-    return estimate_problem(cell.baseline, check.metric, " of the released model")
+    owner = " of the released model"
+    return estimate_problem(cell.baseline, check.metric, owner, compared)
 
 
-def _refused(cell: Cell, problem: Problem) -> Outcome:
+def _alike(cell: Cell, released: "SliceResult", metric: str) -> bool:
+    """Whether two models have the same value in all blocks, and so no difference."""
+    results = (cell.result, released)
+    pair = [r.metrics[metric] for r in results if r is not None and metric in r.metrics]
+    return (
+        len(pair) == 2
+        and pair[0].value == pair[1].value
+        and np.array_equal(pair[0].replicates, pair[1].replicates)
+    )
+
+
+def _refused(cell: Cell, problem: Problem, rule: Rule) -> Outcome:
     verdict, predicate = problem
     scope = tuple(feature for feature, _ in cell.key)
     reason = f"{cell.name} ({cell.split}) {predicate}"
-    return Outcome(verdict, cell.split, cell.name, scope, cell.examples, reason)
+    needed = cell.needed(rule.min_examples) if verdict == INSUFFICIENT_DATA else None
+    return Outcome(
+        verdict, cell.split, cell.name, scope, cell.examples, reason, needed=needed
+    )
 
 
 def _judge_cells(check: Check, cells: Sequence[Cell], rule: Rule) -> list[Outcome]:
     if not cells:
         return []
     if check.kind == "baseline":
-        spreads = [_from_baseline(cell, check.metric) for cell in cells]
+        found = [_from_baseline(cell, check.metric) for cell in cells]
     else:
-        spreads = [intervals.spread(*_estimate(cell, check.metric)) for cell in cells]
-    numbers = _judge_spread(check, intervals.stack(spreads), rule, len(cells))
+        found = [spreads.single(_result(cell), check.metric) for cell in cells]
+    numbers = judge_spread(check, intervals.stack(found), rule, len(cells))
     return [_outcome(check, [cell], numbers, i, rule) for i, cell in enumerate(cells)]
 
 
@@ -206,7 +235,7 @@ def _judge_gaps(
 ) -> tuple[list[Outcome], Counter]:
     """All pairs within each group; a row of them at a time keeps memory small."""
     tests = sum(len(cells) * (len(cells) - 1) // 2 for cells in usable)
-    kept: list[tuple[int, float, int, list[Cell], _Judged]] = []
+    kept: list[tuple[int, float, int, list[Cell], Judged]] = []
     verdicts: Counter = Counter()
     for cells in usable:
         cells = sorted(cells, key=lambda c: -_estimate(c, check.metric)[0])
@@ -214,8 +243,14 @@ def _judge_gaps(
         blocks = [np.asarray(_estimate(c, check.metric)[1], float) for c in cells]
         for i in range(len(cells) - 1):
             lower = intervals.rows(blocks[i + 1 :], len(blocks[i]))
-            spread = intervals.difference(values[i], blocks[i], values[i + 1 :], lower)
-            numbers = _judge_spread(check, spread, rule, tests)
+            spread = intervals.difference(
+                values[i],
+                blocks[i],
+                values[i + 1 :],
+                lower,
+                scale=spreads.scale(check.metric),
+            )
+            numbers = judge_spread(check, spread, rule, tests)
             verdicts.update(numbers.verdict.tolist())
             severity = np.array([SEVERITY[v] for v in numbers.verdict])
             for j in np.lexsort((numbers.margin, severity))[:KEPT_PAIRS]:
@@ -229,24 +264,24 @@ def _judge_gaps(
     return outcomes, verdicts
 
 
-def _estimate(cell: Cell, metric: str) -> tuple[float, np.ndarray]:
+def _result(cell: Cell) -> "SliceResult":
     assert cell.result is not None  # a cell without result has a problem
-    estimate = cell.result.metrics[metric]
+    return cell.result
+
+
+def _estimate(cell: Cell, metric: str) -> tuple[float, np.ndarray]:
+    estimate = _result(cell).metrics[metric]
     return estimate.value, estimate.replicates
 
 
 def _from_baseline(cell: Cell, metric: str) -> intervals.Spread:
     assert cell.baseline is not None
-    released = cell.baseline.metrics[metric]
-    value, replicates = _estimate(cell, metric)
-    return intervals.difference(
-        np.float64(value), replicates, np.float64(released.value), released.replicates
-    )
+    return spreads.change(_result(cell), cell.baseline, metric)
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """Arrays over slices: what `reasons.Finding` has, and more."""
+class Judged:
+    """Arrays over slices, [slices]: what `reasons.Finding` has, and more."""
 
     verdict: np.ndarray
     value: np.ndarray
@@ -255,23 +290,29 @@ class _Judged:
     least: np.ndarray
     most: np.ndarray
     below: np.ndarray
-    two_sided: np.ndarray
+    two_sided: tuple[np.ndarray, np.ndarray]
     margin: np.ndarray
     tests: int
 
 
-def _judge_spread(
+def judge_spread(
     check: Check, spread: intervals.Spread, rule: Rule, tests: int
-) -> _Judged:
+) -> Judged:
+    """Judges slices that have a spread, all at once.
+
+    Args:
+      check: its bounds.
+      spread: of the compared numbers, [slices].
+      rule: the confidence.
+      tests: number of slices that a FAIL is corrected for.
+    """
     low = -math.inf if check.minimum is None else check.minimum
     high = math.inf if check.maximum is None else check.maximum
-    half = spread.half_width(rule.confidence)
-    strict = spread.half_width(1 - (1 - rule.confidence) / max(tests, 1))
-    lower, upper = spread.value - half, spread.value + half
-    least, most = spread.value - strict, spread.value + strict
+    lower, upper = spread.limits(rule.confidence)
+    least, most = spread.limits(1 - (1 - rule.confidence) / max(tests, 1))
     passes = (lower >= low - _ROUNDING) & (upper <= high + _ROUNDING)
     fails = (most < low - _ROUNDING) | (least > high + _ROUNDING)
-    return _Judged(
+    return Judged(
         verdict=_CODES[np.where(passes, 2, np.where(fails, 0, 1))],
         value=spread.value,
         lower=lower,
@@ -279,14 +320,14 @@ def _judge_spread(
         least=least,
         most=most,
         below=(lower - low) < (high - upper),
-        two_sided=spread.half_width((1 + rule.confidence) / 2),
+        two_sided=spread.limits((1 + rule.confidence) / 2),
         margin=np.fmin(lower - low, high - upper),
         tests=tests,
     )
 
 
 def _outcome(
-    check: Check, cells: list[Cell], numbers: _Judged, i: int, rule: Rule
+    check: Check, cells: list[Cell], numbers: Judged, i: int, rule: Rule
 ) -> Outcome:
     value, lower, upper = (
         float(a[i]) for a in (numbers.value, numbers.lower, numbers.upper)
@@ -305,7 +346,8 @@ def _outcome(
         below=below,
         bound=bound,
     )
-    half = float(numbers.two_sided[i])
+    low, high = (float(ends[i]) for ends in numbers.two_sided)
+    needed, would_be = reasons.settling(cells, found)
     return Outcome(
         verdict=verdict,
         split=" / ".join(dict.fromkeys(cell.split for cell in cells)),
@@ -314,8 +356,10 @@ def _outcome(
         examples=sum(cell.examples for cell in cells),
         reason=reasons.sentence(check, cells, found, rule.confidence, numbers.tests),
         value=value,
-        interval=(value - half, value + half),
+        interval=(low, high),
         limits=(lower, upper),
         bound=bound,
         margin=float(numbers.margin[i]),
+        needed=needed,
+        would_be=would_be,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.invariance_validator import intervals, svg
+from components.invariance_validator import spreads, svg
 from components.invariance_validator.checks import (
     ENVIRONMENT,
     METRICS,
@@ -18,7 +18,7 @@ from components.invariance_validator.judging import SEVERITY, Outcome
 from components.invariance_validator.slices import FAIL, PASS
 
 if TYPE_CHECKING:
-    from components.evaluator.results import Estimate, SliceResult
+    from components.evaluator.results import SliceResult
 
 MOST_DOTS = 24
 _MOST_PANELS = 12  # of one metric
@@ -55,13 +55,15 @@ class Section:
     panels: list[Panel]
 
 
-def interval(estimate: "Estimate", confidence: float) -> tuple[float, float] | None:
-    """Two-sided interval of an estimate, or None where it has none."""
-    found = intervals.spread(estimate.value, estimate.replicates)
+def interval(
+    result: "SliceResult", metric: str, confidence: float
+) -> tuple[float, float] | None:
+    """Two-sided interval of a metric on a slice, or None where it has none."""
+    found = spreads.single(result, metric)
     if not found.usable:
         return None
-    half = float(found.half_width((1 + confidence) / 2))
-    return estimate.value - half, estimate.value + half
+    low, high = found.limits((1 + confidence) / 2)
+    return float(low), float(high)
 
 
 def sections(
@@ -172,7 +174,7 @@ def _estimated(
     return Dot(
         label=_label(result.name, result.split, scope),
         value=estimate.value if known else None,
-        interval=interval(estimate, decision.rule.confidence),
+        interval=interval(result, metric, decision.rule.confidence),
         limits=outcome.limits if outcome else None,
         verdict=outcome.verdict if outcome else None,
         released=other if other is not None and math.isfinite(other) else None,

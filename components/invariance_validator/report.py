@@ -226,7 +226,7 @@ def _described(
     result: "SliceResult", metric: str, label: str, confidence: float
 ) -> str:
     estimate = result.metrics[metric]
-    found = panels.interval(estimate, confidence)
+    found = panels.interval(result, metric, confidence)
     text = f"{label} {number(estimate.value)}"
     return f"{text} ({span(found)})" if found else text
 
@@ -337,11 +337,7 @@ def _table(material: Material) -> dict[str, Any]:
     confidence = material.decision.rule.confidence
     rows = []
     for result in found[:_MOST_ROWS]:
-        estimates = [result.metrics.get(metric) for metric in metrics]
-        cells = [
-            (number(e.value), span(panels.interval(e, confidence))) if e else ("–", "")
-            for e in estimates
-        ]
+        cells = [_measured(result, metric, confidence) for metric in metrics]
         rows.append(
             {
                 "name": result.name,
@@ -352,6 +348,14 @@ def _table(material: Material) -> dict[str, Any]:
             }
         )
     return {"metrics": metrics, "rows": rows, "more": len(found) - len(rows)}
+
+
+def _measured(result: "SliceResult", metric: str, confidence: float) -> tuple[str, str]:
+    """Value and interval of a cell of the table."""
+    if metric not in result.metrics:
+        return "–", ""
+    interval = panels.interval(result, metric, confidence)
+    return number(result.metrics[metric].value), span(interval)
 
 
 def _facts(material: Material) -> list[tuple[str, str]]:
