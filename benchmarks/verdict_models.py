@@ -154,11 +154,13 @@ class Measured:
     Attributes:
       examples: in each slice.
       positives: [M].
+      block_examples: [M, BLOCKS].
       metrics: name -> (values [M], replicates [M, BLOCKS]).
     """
 
     examples: int
     positives: np.ndarray
+    block_examples: np.ndarray
     metrics: dict[str, tuple[np.ndarray, np.ndarray]]
 
     def estimates(self, i: int) -> dict[str, Estimate]:
@@ -237,9 +239,11 @@ def _draw(rng, population, number, size, calendar, pairing):
 def _measured(statistics: Sequence[st.Statistics], size: int) -> Measured:
     found = [measures.measure(one) for one in statistics]
     positives = [one.blocks[:, st.POSITIVES].sum() for one in statistics]
+    examples = [one.blocks[:, st.EXAMPLES] for one in statistics]
     return Measured(
         size,
         np.array(positives, np.int64),
+        np.array(examples, np.int64),
         {
             name: (
                 np.array([one[name][0] for one in found]),

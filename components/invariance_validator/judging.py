@@ -226,7 +226,7 @@ def _judge_cells(check: Check, cells: Sequence[Cell], rule: Rule) -> list[Outcom
         found = [_from_baseline(cell, check.metric) for cell in cells]
     else:
         found = [spreads.single(_result(cell), check.metric) for cell in cells]
-    numbers = judge_spread(check, intervals.stack(found), rule, len(cells))
+    numbers = _judge_spread(check, intervals.stack(found), rule, len(cells))
     return [_outcome(check, [cell], numbers, i, rule) for i, cell in enumerate(cells)]
 
 
@@ -235,7 +235,7 @@ def _judge_gaps(
 ) -> tuple[list[Outcome], Counter]:
     """All pairs within each group; a row of them at a time keeps memory small."""
     tests = sum(len(cells) * (len(cells) - 1) // 2 for cells in usable)
-    kept: list[tuple[int, float, int, list[Cell], Judged]] = []
+    kept: list[tuple[int, float, int, list[Cell], _Judged]] = []
     verdicts: Counter = Counter()
     for cells in usable:
         cells = sorted(cells, key=lambda c: -_estimate(c, check.metric)[0])
@@ -250,7 +250,7 @@ def _judge_gaps(
                 lower,
                 scale=spreads.scale(check.metric),
             )
-            numbers = judge_spread(check, spread, rule, tests)
+            numbers = _judge_spread(check, spread, rule, tests)
             verdicts.update(numbers.verdict.tolist())
             severity = np.array([SEVERITY[v] for v in numbers.verdict])
             for j in np.lexsort((numbers.margin, severity))[:KEPT_PAIRS]:
@@ -280,7 +280,7 @@ def _from_baseline(cell: Cell, metric: str) -> intervals.Spread:
 
 
 @dataclass(frozen=True)
-class Judged:
+class _Judged:
     """Arrays over slices, [slices]: what `reasons.Finding` has, and more."""
 
     verdict: np.ndarray
@@ -295,9 +295,9 @@ class Judged:
     tests: int
 
 
-def judge_spread(
+def _judge_spread(
     check: Check, spread: intervals.Spread, rule: Rule, tests: int
-) -> Judged:
+) -> _Judged:
     """Judges slices that have a spread, all at once.
 
     Args:
@@ -312,7 +312,7 @@ def judge_spread(
     least, most = spread.limits(1 - (1 - rule.confidence) / max(tests, 1))
     passes = (lower >= low - _ROUNDING) & (upper <= high + _ROUNDING)
     fails = (most < low - _ROUNDING) | (least > high + _ROUNDING)
-    return Judged(
+    return _Judged(
         verdict=_CODES[np.where(passes, 2, np.where(fails, 0, 1))],
         value=spread.value,
         lower=lower,
@@ -327,7 +327,7 @@ def judge_spread(
 
 
 def _outcome(
-    check: Check, cells: list[Cell], numbers: Judged, i: int, rule: Rule
+    check: Check, cells: list[Cell], numbers: _Judged, i: int, rule: Rule
 ) -> Outcome:
     value, lower, upper = (
         float(a[i]) for a in (numbers.value, numbers.lower, numbers.upper)

@@ -1,0 +1,614 @@
+"""How often the verdict releases what misses its bound, and what it does release.
+
+    python benchmarks/verdict_error_rates.py [--json FILE] [--quick] [--processes N]
+                                             [--models N]
+
+Simulated models whose true metrics are known (`verdict_models`) go through the
+Evaluator's statistics and the InvarianceValidator's rule. A cell is a check (kind,
+metric and side of the bound) on data of one size, prevalence and dependence, over a
+number of slices; it has 1,000 models. In each cell
+
+- `false_bless` is the share of PASS where the worst slice (the pair, the change) is
+  right on the bound and the other slices as far on the good side as the simulation has;
+- `beyond`: the same where it misses the bound by the margin;
+- `power`: the share of PASS where every slice keeps the bound by the margin;
+- `stock_...`: the share that TFMA's value or change thresholds bless on the same
+  models: the point estimate is on the good side of the bound in every slice. It has no
+  threshold for gaps that can bless.
+
+The truth is the same throughout a cell; what moves is the bound. Slices of a model are
+drawn from 1,000 simulated ones, so models share the slices that are not their worst. A
+gap is between one slice and each of the others, which are alike; the pair that decides
+it is one of so many on the bound.
+
+The bar: false_bless and beyond pooled at most 1 - confidence, and no cell whose 99.9 %
+lower limit (Clopper-Pearson) is above it; power at least 0.8 in the cells of POWER. The
+exit status is 1 where it is missed.
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import math
+import multiprocessing
+import os
+import pathlib
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")  # a process a core
+
+import numpy as np  # noqa: E402
+from scipy import stats  # noqa: E402
+
+from benchmarks import verdict_models as vm  # noqa: E402
+from components.evaluator.results import SliceResult  # noqa: E402
+from components.invariance_validator import intervals, judging, spreads  # noqa: E402
+from components.invariance_validator.checks import Check, Rule  # noqa: E402
+from components.invariance_validator.decision import decide  # noqa: E402
+from components.invariance_validator.slices import PASS, Cell  # noqa: E402
+
+CONFIDENCE = 0.95
+RULE = Rule(CONFIDENCE, min_examples=1)  # the limits alone are on trial
+SLICES = (2, 10, 50)
+SIZES = (30, 100, 300, 1_000, 3_000, 30_000)
+PREVALENCES = (0.01, 0.1, 0.5)
+COMPARED_WITH_DECIDE = 3  # models of each cell
+
+# Days on which the model is worse, positives more and everything looks riskier: one in
+# ten; or ups and downs.
+BAD_DAYS = (
+    vm.Day(0.9),
+    vm.Day(0.1, separation=0.3, odds=2.0, offset=0.5),
+)
+UPS_AND_DOWNS = (
+    vm.Day(0.5, separation=1.15, odds=1.25, offset=0.2),
+    vm.Day(0.5, separation=0.85, odds=0.8, offset=-0.2),
+)
+KINDS_OF_DAYS = {"bad days": BAD_DAYS, "ups and downs": UPS_AND_DOWNS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What the models of a cell are measured on.
+
+    Attributes:
+      size: rows of a slice.
+      prevalence: of positives in the slices of the first population.
+      days: how many share a slice's rows; None where every row is independent.
+      kind: of days, a key of KINDS_OF_DAYS.
+      strong: whether the models are nearly perfect (AUC 0.976 to 0.992).
+    """
+
+    size: int
+    prevalence: float
+    days: int | None = None
+    kind: str = ""
+    strong: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        rows = f"{self.days} days, {self.kind}" if self.days else "independent rows"
+        return f"{rows}{', strong models' if self.strong else ''}"
+
+    def populations(self) -> tuple[vm.Population, vm.Population]:
+        """Slices of an over- and an under-confident model; and of a better one."""
+        gaps = (2.8, 3.2, 3.4) if self.strong else (1.0, 1.25, 1.5)
+        days = KINDS_OF_DAYS[self.kind] if self.days else (vm.Day(),)
+        two = (vm.Predictor(gaps[0], 0.8, 0.15), vm.Predictor(gaps[1], 1.25, -0.15))
+        return (
+            vm.Population(self.prevalence, two, days),
+            vm.Population(1.4 * self.prevalence, (vm.Predictor(gaps[2]),), days),
+        )
+
+
+def all_data() -> list[Data]:
+    """Every kind of data of the table, the slow ones first."""
+    found = [Data(size, p) for size in SIZES[::-1] for p in PREVALENCES]
+    for size, days in ((30_000, 365), (3_000, 73), (1_000, 73), (300, 73), (300, 30)):
+        for p in PREVALENCES[1:]:
+            found.append(Data(size, p, days, "bad days"))
+    found += [Data(size, 0.1, 73, "ups and downs") for size in (3_000, 1_000)]
+    found += [Data(3_000, 0.01, strong=True), Data(1_000, 0.1, strong=True)]
+    found += [Data(300, 0.1, strong=True), Data(300, 0.5, strong=True)]
+    return found + [Data(1_000, 0.1, 73, "bad days", strong=True)]
+
+
+METRICS = (
+    "auc",
+    "log_loss",
+    "accuracy",
+    "calibration",
+    "calibration_slope",
+    "mean_label",
+    "mean_prediction",
+)
+# Kind and metric -> how far from the bound "a bit" is: a share of the truth, or a
+# difference where the compared number is one.
+MARGINS = {
+    ("worst", "auc"): 0.05,
+    ("worst", "log_loss"): 0.15,
+    ("worst", "accuracy"): 0.05,
+    ("worst", "calibration"): 0.25,
+    ("worst", "calibration_slope"): 0.25,
+    ("worst", "mean_label"): 0.25,
+    ("worst", "mean_prediction"): 0.25,
+    ("gap", "auc"): 0.05,
+    ("gap", "log_loss"): 0.1,
+    ("gap", "accuracy"): 0.05,
+    ("gap", "calibration"): 0.3,
+    ("gap", "calibration_slope"): 0.3,
+    ("gap", "mean_label"): 0.05,
+    ("gap", "mean_prediction"): 0.05,
+    ("baseline", "auc"): 0.03,
+    ("baseline", "log_loss"): 0.03,
+    ("baseline", "accuracy"): 0.03,
+    ("baseline", "calibration"): 0.1,
+    ("baseline", "calibration_slope"): 0.3,
+    ("baseline", "mean_prediction"): 0.03,
+}
+# Where a verdict has to be of use: kind and metric -> the fewest examples of the rarer
+# class in a slice (of a share of examples: examples) from which on, on independent
+# rows, two slices that keep the bound by the margin pass with a probability of 0.8.
+POWER: dict[tuple[str, str], int] = {}
+LEAST_POWER = 0.8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """Simulated slices of one population, by one predictor.
+
+    Attributes:
+      results: one a slice, as the Evaluator gives them.
+      truth: metric -> its true value.
+      measured: the same as `results`, as arrays.
+    """
+
+    results: list[SliceResult]
+    truth: dict[str, float]
+    measured: vm.Measured
+
+
+def sources(data: Data, models: int) -> list[Source]:
+    """Slices of the over-confident, the under-confident and the better model."""
+    populations = data.populations()
+    seed = [data.size, round(1000 * data.prevalence), data.days or 0]
+    rng = np.random.default_rng([*seed, len(data.kind), data.strong])
+    drawn = vm.simulate(rng, populations, models, data.size, data.days)
+    found = []
+    for population, measured in zip(populations, drawn, strict=True):
+        for predictor, one in enumerate(measured):
+            results = [
+                SliceResult(
+                    split="eval",
+                    slice=(("environment", str(i)),),
+                    model="candidate",
+                    examples=data.size,
+                    positives=int(one.positives[i]),
+                    metrics=one.estimates(i),
+                    calibration=(),
+                    block_examples=tuple(one.block_examples[i]),
+                )
+                for i in range(models)
+            ]
+            found.append(Source(results, population.truth(predictor), one))
+    return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trial:
+    """A check whose compared number is the same, in truth, in all models.
+
+    Attributes:
+      kind: of the check.
+      metric: its metric.
+      below: whether its bound is a minimum.
+      subject: slices whose truth is on the bound; of a gap the one slice, of a
+        baseline check the candidate.
+      rest: the other slices; of a baseline check the released model.
+    """
+
+    kind: str
+    metric: str
+    below: bool
+    subject: Source
+    rest: Source
+
+    @property
+    def truth(self) -> float:
+        """Of the compared number."""
+        value = self.subject.truth[self.metric]
+        if self.kind in ("gap", "baseline"):
+            value -= self.rest.truth[self.metric]
+        return abs(value) if self.kind == "gap" else value
+
+    @property
+    def margin(self) -> float:
+        """A bit, in the unit of the compared number."""
+        kind = self.kind if self.kind in ("gap", "baseline") else "worst"
+        margin = MARGINS[kind, self.metric]
+        whole = kind != "worst" or self.metric in ("auc", "accuracy")
+        return margin if whole else margin * self.truth
+
+    def check(self, easier: float) -> Check:
+        """The check with its bound so far on the easy side of the truth."""
+        bound = self.truth - easier if self.below else self.truth + easier
+        ends = (bound, None) if self.below else (None, bound)
+        return Check(self.kind, self.metric, *ends, over=(("environment",),))
+
+    def config(self, easier: float) -> dict[str, Any]:
+        """The same as a config says it."""
+        check = self.check(easier)
+        bounds = {"min": check.minimum, "max": check.maximum}
+        if self.kind == "baseline":
+            drop = None if check.minimum is None else -check.minimum
+            bounds = {"max_drop": drop, "max_rise": check.maximum}
+        leaf: dict[str, Any] = {k: v for k, v in bounds.items() if v is not None}
+        leaf["over"] = "environment"
+        return {self.kind: leaf if self.kind == self.metric else {self.metric: leaf}}
+
+
+def trials(found: Sequence[Source]) -> Iterator[Trial]:
+    """Every check on the sources of a kind of data; the worst slice is the subject."""
+    for metric in METRICS:
+        kind = "calibration_slope" if metric == "calibration_slope" else "worst"
+        order = sorted(found, key=lambda source: source.truth[metric])
+        for below in (True, False):
+            if metric in ("auc", "accuracy") and not below:
+                continue  # it would refuse a model for being better
+            if metric == "log_loss" and below:
+                continue
+            ends = order if below else order[::-1]
+            yield Trial(kind, metric, below, ends[0], ends[-1])
+        if abs(found[0].truth[metric] - found[2].truth[metric]) > 1e-3:
+            yield Trial("gap", metric, False, found[0], found[2])
+        change = found[0].truth[metric] - found[1].truth[metric]
+        worse = {"auc": change < 0, "accuracy": change < 0, "log_loss": change > 0}
+        if abs(change) > 1e-3 and worse.get(metric, True):
+            yield Trial("baseline", metric, change < 0, found[0], found[1])
+
+
+class Judged:
+    """Which slices (pairs, changes) of a trial pass, by the validator's own rule."""
+
+    def __init__(self, trial: Trial):
+        """Finds the spreads of all slices once; only the bound moves."""
+        self._trial = trial
+        single = self._changes if trial.kind == "baseline" else self._singles
+        if trial.kind != "gap":
+            self._subject = single(trial.subject, trial.rest)
+            self._rest = single(trial.rest, trial.rest)
+
+    def passes(self, picks: np.ndarray, easier: float, alike: bool) -> np.ndarray:
+        """Whether each model passes; bool [models].
+
+        Args:
+          picks: [models, slices - 1], which of the other slices it has.
+          easier: how far the bound is on the easy side of the truth.
+          alike: whether the other slices are of the subject too.
+        """
+        check = self._trial.check(easier)
+        if self._trial.kind == "gap":
+            return self._gaps_pass(check, picks)
+        subject = _passes(check, *self._subject)
+        rest = subject if alike else _passes(check, *self._rest)
+        return subject & rest[picks].all(axis=1)
+
+    def _singles(
+        self, source: Source, _: Source
+    ) -> tuple[np.ndarray, intervals.Spread]:
+        metric = self._trial.metric
+        cells = [Cell("eval", result.slice, result) for result in source.results]
+        fit = np.array([cell.problem(metric, 1) is None for cell in cells])
+        return fit, intervals.stack([spreads.single(r, metric) for r in source.results])
+
+    def _changes(
+        self, source: Source, released: Source
+    ) -> tuple[np.ndarray, intervals.Spread]:
+        check = self._trial.check(0)
+        pairs = zip(source.results, released.results, strict=True)
+        cells = [Cell("eval", one.slice, one, other) for one, other in pairs]
+        fit = np.array([judging._problem(check, c, RULE) is None for c in cells])
+        found = [
+            spreads.change(one, other, check.metric)
+            for one, other in zip(source.results, released.results, strict=True)
+        ]
+        return fit, intervals.stack(found)
+
+    def _gaps_pass(self, check: Check, picks: np.ndarray) -> np.ndarray:
+        parts = []
+        for source in (self._trial.subject, self._trial.rest):
+            cells = [Cell("eval", r.slice, r) for r in source.results]
+            fit = [judging._problem(check, cell, RULE) is None for cell in cells]
+            parts.append((np.array(fit), *source.measured.metrics[check.metric]))
+        (fit, values, blocks), (others_fit, others, other_blocks) = parts
+        passes = fit & others_fit[picks].all(axis=1)
+        pairs = np.triu_indices(picks.shape[1] + 1, 1)
+        for i in np.flatnonzero(passes):
+            value = np.append(values[i], others[picks[i]])
+            block = np.concatenate([blocks[i : i + 1], other_blocks[picks[i]]])
+            order = np.argsort(-value)
+            high, low = order[pairs[0]], order[pairs[1]]
+            spread = intervals.difference(
+                value[high],
+                block[high],
+                value[low],
+                block[low],
+                scale=spreads.scale(check.metric),
+            )
+            verdicts = judging._judge_spread(check, spread, RULE, len(high)).verdict
+            passes[i] = (verdicts == PASS).all()
+        return passes
+
+
+def _passes(check: Check, fit: np.ndarray, spread: intervals.Spread) -> np.ndarray:
+    return fit & (judging._judge_spread(check, spread, RULE, 1).verdict == PASS)
+
+
+def stock_passes(
+    trial: Trial, picks: np.ndarray, easier: float, alike: bool
+) -> np.ndarray | None:
+    """Whether TFMA's thresholds bless each model; None for a gap."""
+    if trial.kind == "gap":
+        return None
+    check = trial.check(easier)
+    low = -math.inf if check.minimum is None else check.minimum
+    high = math.inf if check.maximum is None else check.maximum
+
+    def good(source: Source) -> np.ndarray:
+        values = source.measured.metrics[check.metric][0]
+        if trial.kind == "baseline":
+            values = values - trial.rest.measured.metrics[check.metric][0]
+        return (values >= low) & (values <= high)
+
+    subject = good(trial.subject)
+    rest = subject if alike else good(trial.rest)
+    return subject & rest[picks].all(axis=1)
+
+
+def compare_with_decide(
+    trial: Trial, picks: np.ndarray, easier: float, alike: bool, passes: np.ndarray
+) -> None:
+    """Decides a few models from the config on.
+
+    Raises:
+      AssertionError: another verdict than from the arrays.
+    """
+    rest = trial.subject if alike and trial.kind != "gap" else trial.rest
+    for i in range(COMPARED_WITH_DECIDE):
+        found = [trial.subject.results[i], *(rest.results[j] for j in picks[i])]
+        if trial.kind == "baseline":
+            found = [trial.subject.results[i]]
+        results = []
+        for k, result in enumerate(found):
+            key = (("environment", f"e{k}"),)
+            results.append(dataclasses.replace(result, slice=key))
+        if trial.kind == "baseline":
+            released = trial.rest.results[i]
+            results.append(
+                dataclasses.replace(released, slice=results[0].slice, model="baseline")
+            )
+        rule = {"confidence": RULE.confidence, "min_examples": RULE.min_examples}
+        decision = decide(results, {}, trial.config(easier), rule)
+        verdict = decision.checks[0].verdict
+        assert (verdict == PASS) == passes[i], (trial.config(easier), verdict)
+
+
+def cells_of(data: Data, models: int) -> list[dict[str, Any]]:
+    """All cells on one kind of data."""
+    found, cells = sources(data, models), []
+    rng = np.random.default_rng([data.size, models])
+    for trial in trials(found):
+        judged = Judged(trial)
+        for slices in SLICES:
+            if trial.kind == "gap" and slices > 10 and data.size != 3_000:
+                continue  # 1,225 pairs a model
+            # Never the model's own slice, whose rows the others might share.
+            steps = rng.integers(1, models, (models, slices - 1))
+            picks = (np.arange(models)[:, None] + steps) % models
+            cells.append(_cell(data, trial, judged, picks))
+    return cells
+
+
+def _cell(
+    data: Data, trial: Trial, judged: Judged, picks: np.ndarray
+) -> dict[str, Any]:
+    margin, models = trial.margin, len(picks)
+    # A change is judged once a slice: the other slices keep the released model.
+    sides = {"false_bless": (0.0, False), "beyond": (-margin, False)}
+    sides["power"] = (margin, trial.kind != "baseline")
+    cell: dict[str, Any] = {
+        "size": data.size,
+        "prevalence": data.prevalence,
+        "rows": data.name,
+        "kind": trial.kind,
+        "metric": trial.metric,
+        "bound": "min" if trial.below else "max",
+        "slices": picks.shape[1] + 1,
+        "models": models,
+        "truth": round(trial.truth, 5),
+        "margin": round(margin, 5),
+    }
+    for side, (easier, alike) in sides.items():
+        passes = judged.passes(picks, easier, alike)
+        stock = stock_passes(trial, picks, easier, alike)
+        cell[side] = float(passes.mean())
+        cell[f"stock_{side}"] = None if stock is None else float(stock.mean())
+        if picks.shape[1] == 1 and _legal(trial, easier):
+            if trial.kind == "baseline":  # its slice alone
+                passes = judged.passes(picks[:, :0], easier, alike)
+            compare_with_decide(trial, picks, easier, alike, passes)
+    cell["lower_limit"] = lower_limit(round(models * cell["false_bless"]), models)
+    return cell
+
+
+def _legal(trial: Trial, easier: float) -> bool:
+    """Whether a config may say it: a gap and a change have bounds above 0."""
+    check = trial.check(easier)
+    if trial.kind == "gap":
+        return check.maximum is not None and check.maximum > 0
+    if trial.kind == "baseline":
+        return (check.minimum or 0) <= 0 and (check.maximum or 0) >= 0
+    share = trial.metric not in ("log_loss", "calibration", "calibration_slope")
+    bounds = [b for b in (check.minimum, check.maximum) if b is not None]
+    return all(0 < b < 1 or not share for b in bounds)
+
+
+def lower_limit(hits: int, models: int) -> float:
+    """Of a share: Clopper and Pearson's, at 99.9 %."""
+    return float(stats.beta.ppf(0.001, hits, models - hits + 1)) if hits else 0.0
+
+
+def summarise(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Pooled rates and what misses the bar.
+
+    Args:
+      cells: of `cells_of`.
+
+    Returns:
+      `pooled` (mean rates of all cells), `pooled_of_use` (of those with a power of at
+      least 0.5), `over` (cells whose lower limit is above 1 - confidence), `weak`
+      (cells of POWER below 0.8) and `holds`.
+    """
+    allowed = 1 - CONFIDENCE
+
+    def pooled(part: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+        found: dict[str, float | None] = {"cells": len(part)}
+        for key in ("false_bless", "beyond", "power"):
+            for name in (key, f"stock_{key}"):
+                rates = [cell[name] for cell in part if cell[name] is not None]
+                found[name] = round(float(np.mean(rates)), 4) if rates else None
+        return found
+
+    everything = pooled(cells)
+    over = [cell for cell in cells if cell["lower_limit"] > allowed]
+    weak = [cell for cell in cells if _counts(cell) and cell["power"] < LEAST_POWER]
+    rates = [everything[key] or 0.0 for key in ("false_bless", "beyond")]
+    return {
+        "pooled": everything,
+        "pooled_of_use": pooled([cell for cell in cells if cell["power"] >= 0.5]),
+        "over": over,
+        "weak": weak,
+        "holds": bool(cells) and max(rates) <= allowed and not over and not weak,
+    }
+
+
+def _counts(cell: dict[str, Any]) -> bool:
+    """Whether POWER asks something of a cell."""
+    least = POWER.get((cell["kind"], cell["metric"]))
+    independent = cell["rows"] == "independent rows"
+    rarer = cell["size"] * cell["prevalence"]
+    return least is not None and independent and cell["slices"] == 2 and rarer >= least
+
+
+def table(cells: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each check and data: the worst rates over numbers of slices."""
+    groups = collections.defaultdict(list)
+    for cell in cells:
+        key = ("rows", "kind", "metric", "bound", "prevalence", "size")
+        groups[tuple(cell[k] for k in key)].append(cell)
+    lines = [
+        f"{'check':38s}{'prev.':>6s}{'size':>8s}{'false bless':>22s}{'stock':>7s}"
+        f"{'beyond':>8s}{'power':>22s}{'stock':>7s}  margin"
+    ]
+    last = None
+    for (rows, kind, metric, bound, prevalence, size), part in sorted(groups.items()):
+        if rows != last:
+            lines.append(f"-- {rows}")
+            last = rows
+        most = max(
+            (
+                c["stock_false_bless"]
+                for c in part
+                if c["stock_false_bless"] is not None
+            ),
+            default=None,
+        )
+        first = part[0]
+        power = first["stock_power"]
+        lines.append(
+            f"{f'{kind}.{metric} {bound}':38s}{prevalence:6g}{size:8,d}"
+            f"{_rates(part, 'false_bless'):>22s}{_percent(most):>7s}"
+            f"{_percent(max(c['beyond'] for c in part)):>8s}"
+            f"{_rates(part, 'power'):>22s}{_percent(power):>7s}  {first['margin']:.3g}"
+        )
+    return lines
+
+
+def _rates(part: Sequence[dict[str, Any]], key: str) -> str:
+    """`4.1 4.0 3.9`, in percent, by number of slices."""
+    return " ".join(f"{100 * cell[key]:5.1f}" for cell in part)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the table; 1 where the bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--quick", action="store_true", help="two small kinds of data")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--models", type=int, default=1_000)
+    options = parser.parse_args(arguments)
+    data = all_data()
+    if options.quick:
+        data = [Data(300, 0.5), Data(300, 0.5, 73, "bad days")]
+    started, cells = time.time(), []
+    jobs = [(one, options.models) for one in data]
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        for part in pool.imap_unordered(_cells_of, jobs):
+            cells += part
+            first = part[0]
+            print(
+                f"{time.time() - started:6.0f} s  {first['rows']}, prevalence"
+                f" {first['prevalence']:g}, {first['size']:,} rows",
+                file=sys.stderr,
+                flush=True,
+            )
+    found = summarise(cells)
+    print("\n".join(table(cells)))
+    print(_told(found))
+    if options.json:
+        record = {
+            "confidence": CONFIDENCE,
+            "models": options.models,
+            "seconds": round(time.time() - started),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "power_asked": [[*key, least] for key, least in POWER.items()],
+            **found,
+            "cells": cells,
+        }
+        pathlib.Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    return 0 if found["holds"] else 1
+
+
+def _cells_of(job: tuple[Data, int]) -> list[dict[str, Any]]:
+    return cells_of(*job)
+
+
+def _told(found: dict[str, Any]) -> str:
+    lines = []
+    for key in ("pooled", "pooled_of_use"):
+        part = found[key]
+        lines.append(
+            f"{key}: {part['cells']} cells, false bless"
+            f" {_percent(part['false_bless'])} % (stock"
+            f" {_percent(part['stock_false_bless'])} %), beyond"
+            f" {_percent(part['beyond'])} % (stock {_percent(part['stock_beyond'])} %),"
+            f" power {_percent(part['power'])} %"
+        )
+    lines.append(f"over: {len(found['over'])} cells; weak: {len(found['weak'])} cells")
+    return "\n".join([*lines, "holds" if found["holds"] else "DOES NOT HOLD"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
