@@ -1,16 +1,17 @@
 """Simulated models whose true metrics are known, for `verdict_error_rates`.
 
 Within a kind of day, the log-odds that a model gives to a row are normal, with one mean
-for positives, another for negatives, and one deviation; days of several kinds make a
-mixture of these. Its metrics are sums of normal probabilities (AUC, accuracy), a
-one-dimensional integral (log loss, mean prediction) or the root of two such integrals
-(slope of calibration), computed by Gauss-Hermite quadrature.
+for positives, another for negatives and one deviation, rounded to a grid of a twelfth
+of it. So a population is a finite table of probabilities, and its true metrics are sums
+over it; the slope of calibration is the root of two such sums. Rows are drawn one by
+one; as many are alike, they are counted before the Evaluator's statistics take them.
 
 References:
   Egan 1975, Signal Detection Theory and ROC Analysis (the binormal model).
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,8 +22,9 @@ from components.evaluator import statistics as st
 from components.evaluator.blocks import BLOCKS
 from components.evaluator.results import Estimate
 
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(160)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+_STEPS = 12  # of the grid, in a deviation
+_REACH = 6  # deviations beyond the outermost mean
+_LARGEST = 15.0  # log-odds: a float32 probability that is not yet 1
 _MOST_ROWS = 400_000  # drawn at a time
 
 
@@ -96,55 +98,86 @@ class Population:
         true = centre + gap * x - gap**2 / 2
         return true / model.slope + model.shift, gap / model.slope
 
+    def grid(self, predictor: int) -> "Grid":
+        """What the log-odds are rounded to."""
+        means, deviation = self.normals(predictor)
+        step = deviation / _STEPS
+        first = means.min() - _REACH * deviation
+        last = means.max() + _REACH * deviation
+        ends = np.clip([first, last], -_LARGEST, _LARGEST) / step
+        return Grid(step, *(int(end) for end in np.rint(ends)))
+
+    def table(self, predictor: int) -> np.ndarray:
+        """Probability of label and log-odds by kind of day, [T, 2, points]."""
+        means, deviation = self.normals(predictor)
+        grid = self.grid(predictor)
+        edges = (np.arange(grid.first, grid.last) + 0.5) * grid.step
+        below = special.ndtr((edges - means[..., None]) / deviation)
+        below = np.concatenate(
+            [np.zeros_like(below[..., :1]), below, np.ones_like(below[..., :1])],
+            axis=-1,
+        )
+        labels = np.stack([1 - self.rates, self.rates], axis=1)
+        return np.diff(below, axis=-1) * (labels * self.shares[:, None])[..., None]
+
     def truth(self, predictor: int) -> dict[str, float]:
         """The metrics of `components.evaluator.measures`, in the population."""
-        means, deviation = self.normals(predictor)
-        mass = np.stack([1 - self.rates, self.rates], axis=1) * self.shares[:, None]
-        positive = mass[:, 1].sum()
-        z = means[..., None] + deviation * _NODES  # [T, 2, nodes]
-        weights = mass[..., None] * _WEIGHTS
-        loss = (weights[:, 1] * np.logaddexp(0, -z[:, 1])).sum()
-        loss += (weights[:, 0] * np.logaddexp(0, z[:, 0])).sum()
-        wins = special.ndtr(
-            (means[:, None, 1] - means[None, :, 0]) / (deviation * np.sqrt(2))
-        )
-        share = mass[:, 1, None] * mass[None, :, 0]
-        prediction = (weights * special.expit(z)).sum()
-        right = mass[:, 1] @ special.ndtr(means[:, 1] / deviation)
-        right += mass[:, 0] @ special.ndtr(-means[:, 0] / deviation)
-        slope, _ = _logistic(z, weights)
+        negative, positive = self.table(predictor).sum(axis=0)
+        z = self.grid(predictor).points
+        every, share = negative + positive, positive.sum()
+        above = share - np.cumsum(positive)
+        wins = (negative * (above + positive / 2)).sum()
+        loss = positive * np.logaddexp(0, -z) + negative * np.logaddexp(0, z)
+        prediction = (every * special.expit(z)).sum()
         return {
-            "auc": float((share * wins).sum() / share.sum()),
-            "log_loss": float(loss),
-            "accuracy": float(right),
-            "calibration": float(prediction / positive),
-            "calibration_slope": slope,
-            "mean_label": float(positive),
+            "auc": float(wins / (share * negative.sum())),
+            "log_loss": float(loss.sum()),
+            "accuracy": float(positive[z > 0].sum() + negative[z <= 0].sum()),
+            "calibration": float(prediction / share),
+            "calibration_slope": _slope(z, every, positive),
+            "mean_label": float(share),
             "mean_prediction": float(prediction),
         }
 
 
-def _logistic(z: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of the best logistic regression in the population.
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Whole multiples of a step, from `first` to `last`."""
+
+    step: float
+    first: int
+    last: int
+
+    @property
+    def points(self) -> np.ndarray:
+        """Log-odds, rising."""
+        return np.arange(self.first, self.last + 1) * self.step
+
+    def places(self, log_odds: np.ndarray) -> np.ndarray:
+        """Index of the nearest point."""
+        nearest = np.rint(log_odds / self.step).astype(np.int64)
+        return nearest.clip(self.first, self.last) - self.first
+
+
+def _slope(z: np.ndarray, weights: np.ndarray, positives: np.ndarray) -> float:
+    """Slope of the best logistic regression in the population, by Newton's method.
 
     Args:
-      z: [T, 2, nodes] log-odds, by class.
-      weights: of the same shape, summing to 1.
+      z: [points] log-odds.
+      weights: [points], summing to 1.
+      positives: [points] of these, those of positives.
     """
-    a, b = 0.0, 1.0
-    labels = np.broadcast_to(np.array([0.0, 1.0])[None, :, None], z.shape)
+    design = np.stack([np.ones_like(z), z])
+    fitted = np.array([0.0, 1.0])
     for _ in range(100):
-        p = special.expit(a + b * z)
-        gradient = np.array([(weights * (labels - p)).sum()] * 2)
-        gradient[1] = (weights * (labels - p) * z).sum()
-        curve = weights * p * (1 - p)
-        cross = (curve * z).sum()
-        hessian = np.array([[curve.sum(), cross], [cross, (curve * z * z).sum()]])
+        p = special.expit(fitted @ design)
+        gradient = design @ (positives - weights * p)
+        hessian = (design * (weights * p * (1 - p))) @ design.T
         step = np.linalg.solve(hessian, gradient)
-        a, b = a + step[0], b + step[1]
+        fitted = fitted + step
         if np.abs(step).max() < 1e-12:
             break
-    return float(b), float(a)
+    return float(fitted[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -224,16 +257,71 @@ def _draw(rng, population, number, size, calendar, pairing):
         day = rng.integers(0, calendar[0].shape[1], rows)
         blocks, kinds = (part[slice_of, day] for part in calendar)
     labels = (rng.random(rows) < population.rates[kinds]).astype(np.int64)
+    place = (slice_of * BLOCKS + blocks) * 2 + labels
     shared = rng.normal(size=rows) * np.sqrt(pairing)
     found = []
     for predictor in range(len(population.predictors)):
         means, deviation = population.normals(predictor)
         noise = shared + np.sqrt(1 - pairing) * rng.normal(size=rows)
-        log_odds = means[kinds, labels] + deviation * noise
-        predictions = special.expit(log_odds).astype(np.float32)
-        row = st.rows_of(labels.astype(np.float64), predictions, np.ones(rows))
-        found.append(st.group(row, blocks, slice_of, number))
+        grid = population.grid(predictor)
+        where = grid.places(means[kinds, labels] + deviation * noise)
+        points = len(grid.points)
+        counts = np.bincount(
+            place * points + where, minlength=number * BLOCKS * 2 * points
+        )
+        found.append(statistics_of(grid, counts.reshape(number, BLOCKS, 2 * points)))
     return found
+
+
+def statistics_of(grid: Grid, counts: np.ndarray) -> list[st.Statistics]:
+    """The Evaluator's statistics of rows on a grid.
+
+    Args:
+      grid: of the log-odds.
+      counts: [slices, BLOCKS, 2 * points], rows with label 0, then with label 1.
+
+    Returns:
+      What `statistics.group` makes of these rows, of each slice.
+    """
+    kinds = _kinds_of_rows(grid)
+    fine, fine_index = np.unique(kinds.fine, return_inverse=True)
+    coarse, coarse_index = np.unique(kinds.coarse, return_inverse=True)
+    columns = kinds.sums[:, [st.WEIGHT, st.LABEL, st.PREDICTION]]
+    fine_sums = _by_bin(columns, fine_index, len(fine))
+    weight, label = kinds.sums[:, st.WEIGHT], kinds.sums[:, st.LABEL]
+    columns = np.column_stack(
+        [weight, label, weight * kinds.logits, weight * kinds.logits**2]
+    )
+    coarse_sums = _by_bin(columns, coarse_index, len(coarse))
+    keys = (np.arange(BLOCKS)[:, None] * st.COARSE_BINS + coarse).reshape(-1)
+    found = []
+    for one in counts.astype(np.float64):
+        whole = (one.sum(axis=0) @ fine_sums).reshape(-1, 3)
+        parts = (one @ coarse_sums).reshape(-1, 4)
+        there, here = whole[:, 0] > 0, parts[:, 0] > 0
+        found.append(
+            st.Statistics(
+                one @ kinds.sums,
+                st.Histogram(fine[there], whole[there]),
+                st.Histogram(keys[here], parts[here]),
+            )
+        )
+    return found
+
+
+@functools.lru_cache
+def _kinds_of_rows(grid: Grid) -> st.Rows:
+    """A row of each label at each point."""
+    predictions = np.tile(special.expit(grid.points).astype(np.float32), 2)
+    labels = np.repeat([0.0, 1.0], len(grid.points))
+    return st.rows_of(labels, predictions, np.ones(len(labels)))
+
+
+def _by_bin(columns: np.ndarray, index: np.ndarray, bins: int) -> np.ndarray:
+    """Matrix [rows, bins * columns] that sums rows of each kind by bin."""
+    matrix = np.zeros((len(columns), bins, columns.shape[1]))
+    matrix[np.arange(len(columns)), index.reshape(-1)] = columns
+    return matrix.reshape(len(columns), -1)
 
 
 def _measured(statistics: Sequence[st.Statistics], size: int) -> Measured:

@@ -59,6 +59,7 @@ _SCALES = {
     INVERSE: (_inverse, _inverse),
     LOGIT: (special.logit, special.expit),
 }
+SCALES = tuple(_SCALES)
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,11 @@ class Spread:
         """
         t = special.stdtrit(np.maximum(self.dof, 1), confidence)
         lower, upper = self._t_limits(confidence, t)
-        low, high = self._share_limits(confidence, t)
-        usable = self.usable
-        return (
-            np.where(usable, np.fmin(lower, low), np.nan),
-            np.where(usable, np.fmax(upper, high), np.nan),
-        )
+        low, high = self._share_limits(confidence)
+        share, usable = np.isfinite(self.units), self.usable
+        lower = np.where(share, np.fmax(np.fmin(lower, low), 0.0), lower)
+        upper = np.where(share, np.fmin(np.fmax(upper, high), 1.0), upper)
+        return np.where(usable, lower, np.nan), np.where(usable, upper, np.nan)
 
     def half_width(self, confidence: float) -> np.ndarray:
         """The larger distance of the two one-sided limits; NaN where there are none.
@@ -135,15 +135,15 @@ class Spread:
             ends = back(centre - below), back(centre + above)
         return ends[::-1] if self.scale == INVERSE else ends
 
-    def _share_limits(
-        self, confidence: float, t: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _share_limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """Clopper and Pearson's, of the effective number of examples; NaN: no share."""
         share = np.clip(self.value, 0.0, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            wider = np.where(t > 0, special.ndtri(confidence) / t, 1.0) ** 2
-            size = share * (1 - share) / self.error**2 * wider
-            size = np.where(self.error > 0, np.fmin(self.units, size), self.units)
+            # Korn and Graubard's factor; 0 / 0 at a confidence of 0.5.
+            sure = max(confidence, 0.6)
+            wider = special.ndtri(sure) / special.stdtrit(np.maximum(self.dof, 1), sure)
+            known = share * (1 - share) * (wider / self.error) ** 2
+            size = np.where(known > 0, np.fmin(self.units, known), self.units)
             size = np.where(np.isfinite(self.units), size, np.nan)
             hits, misses = share * size, (1 - share) * size
             low = special.betaincinv(hits, misses + 1, 1 - confidence)

@@ -1,4 +1,7 @@
-"""Truth tables, by the t table: t(0.95, 19) = 1.729 and t(0.975, 19) = 2.093."""
+"""Truth tables, by the t table: t(0.95, 19) = 1.729 and t(0.975, 19) = 2.093.
+
+The limits of mean_prediction are formed on its own scale, those of auc on another.
+"""
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ WORST = {"worst": {"auc": {"min": 0.65}}}
 # The environments are always expected; where a test has none, it says what it looks at.
 HERE = {"worst": {"auc": {"min": 0.65, "over": "overall"}}}
 CARRIERS = {"worst": {"auc": {"min": 0.65, "over": ["overall", "carrier"]}}}
+MEAN = {"mean_prediction": {"min": 0.65, "over": ["overall", "carrier"]}}
 
 
 def only(decision):
@@ -37,8 +41,8 @@ def only(decision):
     ],
 )
 def test_one_slice(make, bound, value, verdict):
-    checks = {"worst": {"auc": {**bound, "over": "overall"}}}
-    found = only(decide([make.result(auc=value)], {}, checks))
+    checks = {"worst": {"mean_prediction": {**bound, "over": "overall"}}}
+    found = only(decide([make.result(mean_prediction=value)], {}, checks))
     assert found.verdict == verdict
     assert found.value == value
     low, high = found.interval
@@ -52,15 +56,20 @@ def carriers(make, count, **metrics):
 
 
 def test_a_pass_needs_every_slice_and_no_correction(make):
-    results = [*carriers(make, 40, auc=0.6673), make.result(auc=0.6673)]
-    assert decide(results, {}, CARRIERS).verdict == PASS
+    results = [
+        *carriers(make, 40, mean_prediction=0.6673),
+        make.result(mean_prediction=0.6673),
+    ]
+    assert decide(results, {}, {"worst": MEAN}).verdict == PASS
 
 
 def test_a_fail_is_corrected_for_the_number_of_slices(make):
     # Five slices: one-sided 0.99, t = 2.539, so FAIL below 0.65 - 0.02539.
-    others = carriers(make, 4, auc=0.8)
+    others = carriers(make, 4, mean_prediction=0.8)
     for value, verdict in ((0.6246, FAIL), (0.6247, LACK)):
-        found = only(decide([make.result(auc=value), *others], {}, CARRIERS))
+        found = only(
+            decide([make.result(mean_prediction=value), *others], {}, {"worst": MEAN})
+        )
         assert (found.verdict, found.slice) == (verdict, "overall")
 
 
@@ -91,8 +100,6 @@ def test_a_slice_that_fails_goes_before_one_that_lacks_data(make):
         ({"auc": float("inf")}, FAIL, "undefined auc (inf)"),
         ({"log_loss": 0.3}, FAIL, "no auc: it was not computed"),
         ({"auc": 0.9, "examples": 199}, LACK, "only 199 of the 200 examples"),
-        ({"auc": 0.9, "positives": 19}, LACK, "only 19 of the 20 positive examples"),
-        ({"auc": 0.9, "positives": 981}, LACK, "only 19 of the 20 negative examples"),
         ({"auc": float("nan"), "positives": 0}, LACK, "only 0 of the 20 positive"),
         ({"auc": (1.0, 0.0)}, LACK, "the same in every block"),
         ({"auc": (0.9, float("nan"))}, LACK, "undefined without one of the blocks"),
@@ -103,6 +110,20 @@ def test_what_is_undefined_or_too_small_never_passes(make, changes, verdict, wor
     good = make.result("carrier=AA", auc=0.9)
     found = only(decide([make.result(**changes), good], {}, CARRIERS))
     assert found.verdict == verdict
+    assert words in found.reason
+
+
+@pytest.mark.parametrize(
+    ("positives", "words"),
+    [
+        (19, "only 19 of the 20 positive examples"),
+        (981, "only 19 of the 20 negative examples"),
+    ],
+)
+def test_what_is_no_share_says_nothing_with_few_of_a_class(make, positives, words):
+    checks = {"worst": {"log_loss": {"max": 0.6, "over": "overall"}}}
+    found = only(decide([make.result(log_loss=0.1, positives=positives)], {}, checks))
+    assert found.verdict == LACK
     assert words in found.reason
 
 
@@ -387,9 +408,10 @@ def test_the_verdict_is_the_worst_and_the_blessing_needs_all(make):
 
 def test_confidence_moves_the_limit(make):
     # t(0.99, 19) = 2.539
-    results = [make.result(auc=0.6754)]
-    assert decide(results, {}, HERE, {"confidence": 0.99}).verdict == PASS
-    assert decide(results, {}, HERE, {"confidence": 0.995}).verdict == LACK
+    results = [make.result(mean_prediction=0.6754)]
+    checks = {"worst": {"mean_prediction": {"min": 0.65, "over": "overall"}}}
+    assert decide(results, {}, checks, {"confidence": 0.99}).verdict == PASS
+    assert decide(results, {}, checks, {"confidence": 0.995}).verdict == LACK
 
 
 def test_the_same_slice_twice_is_an_error(make):
@@ -400,8 +422,10 @@ def test_the_same_slice_twice_is_an_error(make):
 def test_replicates_with_few_blocks_are_wider(make):
     # Four blocks vary: t(0.95, 3) = 2.353; error = 0.01 * sqrt(4 / 20).
     signs = np.where(np.arange(20) < 4, make.signs, 0.0)
-    results = [make.result(auc=make.estimate(0.66, 0.01, signs))]
+    results = [make.result(mean_prediction=make.estimate(0.66, 0.01, signs))]
     limit = 2.353 * 0.01 * np.sqrt(0.2)
     for bound, verdict in ((0.66 - limit - 1e-5, PASS), (0.66 - limit + 1e-5, LACK)):
-        checks = {"worst": {"auc": {"min": float(bound), "over": "overall"}}}
+        checks = {
+            "worst": {"mean_prediction": {"min": float(bound), "over": "overall"}}
+        }
         assert decide(results, {}, checks).verdict == verdict

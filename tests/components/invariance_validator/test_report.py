@@ -290,4 +290,5 @@ def test_the_record_is_strict_json_and_says_why_a_number_is_missing(make):
         "slice",
         "examples",
         "reason",
+        "unsettled",
     }
