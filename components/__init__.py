@@ -7,7 +7,7 @@ plain logic below this package must be importable without paying for TFX.
 import importlib
 from typing import Any
 
-_ARTIFACTS = frozenset({"SourceManifest", "InvarianceReport"})
+_ARTIFACTS = frozenset({"SourceManifest", "InvarianceReport", "GroupSizes"})
 
 
 def __getattr__(name: str) -> Any:

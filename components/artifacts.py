@@ -17,3 +17,9 @@ class InvarianceReport(artifact.Artifact):
     """`decision.json` and `report.html`: what was decided, and why."""
 
     TYPE_NAME = "components.InvarianceReport"
+
+
+class GroupSizes(artifact.Artifact):
+    """`sizes.json`: slices that are too small for a check that may lack data."""
+
+    TYPE_NAME = "components.GroupSizes"

@@ -14,6 +14,7 @@ from tfx.dsl.components.base import base_node
 import trainer_module
 from components import code
 from components.evaluator.component import Evaluator
+from components.group_size_validator.component import GroupSizeValidator
 from components.invariance_validator.component import InvarianceValidator
 from components.multi_env_example_gen import environments, shards
 from components.multi_env_example_gen.component import MultiEnvExampleGen
@@ -41,6 +42,7 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     """
     settings = custom_config(config)
     prepared = _prepare(config, settings)
+    sizes = _sizes(config, prepared)
     trainer = _trainer(config, prepared, settings)
     baseline = _latest_blessed_model()
     evaluator = _evaluator(config, prepared.examples, trainer, baseline)
@@ -48,7 +50,7 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     pusher = Pusher(
         trainer.outputs["model"], validator.outputs["blessing"], config.push.path
     )
-    nodes = [trainer, baseline, evaluator, validator, pusher]
+    nodes = [sizes, trainer, baseline, evaluator, validator, pusher]
     return _graph(config.name, [*prepared.components, *nodes], runtime)
 
 
@@ -101,10 +103,11 @@ def create_folds(
         fold = config.fold(name)
         settings = custom_config(fold, [e for e in environments if e != name])
         prepared = _prepare(fold, settings, manifest)
+        sizes = _sizes(fold, prepared)
         trainer = _trainer(fold, prepared, settings)
         evaluator = _evaluator(fold, prepared.examples, trainer, None)
         validator = _validator(fold, prepared, trainer, evaluator, None, settings)
-        for node in [*prepared.components[1:], trainer, evaluator, validator]:
+        for node in [*prepared.components[1:], sizes, trainer, evaluator, validator]:
             nodes.append(node.with_id(f"{node.id}.{i}"))
     most = _LONGEST_NAME - len(_FOLDS)
     return _graph(f"{config.name[:most]}{_FOLDS}", nodes, runtime)
@@ -361,6 +364,17 @@ def _evaluator(
             "weight": data.weight,
         },
     )
+
+
+def _sizes(config: PipelineConfig, prepared: _Prepared) -> base_node.BaseNode:
+    """Stands before Transform: what follows costs time, and is for nothing."""
+    sizes = GroupSizeValidator(
+        examples=prepared.examples.outputs["examples"],
+        checks=config.checks.as_json(),
+        verdict=config.verdict.as_json(),
+    )
+    prepared.transform.add_upstream_node(sizes)
+    return sizes
 
 
 def _validator(

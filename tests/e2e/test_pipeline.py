@@ -22,6 +22,7 @@ STAGES = [
     "StatisticsGen",
     "SchemaGen",
     "ExampleValidator",
+    "GroupSizeValidator",
     "Transform",
     "Trainer",
     "LatestBlessedModel",

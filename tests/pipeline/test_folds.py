@@ -28,7 +28,8 @@ class TestGraph:
         graph = self.graph(config, config.data.training)
         kinds = [
             *("MultiEnvExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator"),
-            *("Transform", "Trainer", "Evaluator", "InvarianceValidator"),
+            *("GroupSizeValidator", "Transform", "Trainer", "Evaluator"),
+            "InvarianceValidator",
         ]
         names = {f"{kind}.{i}" for kind in kinds for i in (1, 2, 3)}
         assert {node.id for node in graph.components} == names | {"SourceManifest"}
