@@ -30,14 +30,13 @@ import argparse
 import collections
 import dataclasses
 import json
-import math
 import multiprocessing
 import os
 import pathlib
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -47,18 +46,21 @@ import numpy as np  # noqa: E402
 from scipy import stats  # noqa: E402
 
 from benchmarks import verdict_models as vm  # noqa: E402
+from benchmarks.verdict_trials import (  # noqa: E402
+    CONFIDENCE,
+    Judged,
+    Source,
+    Trial,
+    compare_with_decide,
+    legal,
+    stock_passes,
+    trials,
+)
 from components.evaluator.results import SliceResult  # noqa: E402
-from components.invariance_validator import intervals, judging, spreads  # noqa: E402
-from components.invariance_validator.checks import Check, Rule  # noqa: E402
-from components.invariance_validator.decision import decide  # noqa: E402
-from components.invariance_validator.slices import PASS, Cell  # noqa: E402
 
-CONFIDENCE = 0.95
-RULE = Rule(CONFIDENCE, min_examples=1)  # the limits alone are on trial
 SLICES = (2, 10, 50)
 SIZES = (30, 100, 300, 1_000, 3_000, 30_000)
 PREVALENCES = (0.01, 0.1, 0.5)
-COMPARED_WITH_DECIDE = 3  # models of each cell
 
 # Days on which the model is worse, positives more and everything looks riskier: one in
 # ten; or ups and downs.
@@ -120,59 +122,11 @@ def all_data() -> list[Data]:
     return found + [Data(1_000, 0.1, 73, "bad days", strong=True)]
 
 
-METRICS = (
-    "auc",
-    "log_loss",
-    "accuracy",
-    "calibration",
-    "calibration_slope",
-    "mean_label",
-    "mean_prediction",
-)
-# Kind and metric -> how far from the bound "a bit" is: a share of the truth, or a
-# difference where the compared number is one.
-MARGINS = {
-    ("worst", "auc"): 0.05,
-    ("worst", "log_loss"): 0.15,
-    ("worst", "accuracy"): 0.05,
-    ("worst", "calibration"): 0.25,
-    ("worst", "calibration_slope"): 0.25,
-    ("worst", "mean_label"): 0.25,
-    ("worst", "mean_prediction"): 0.25,
-    ("gap", "auc"): 0.05,
-    ("gap", "log_loss"): 0.1,
-    ("gap", "accuracy"): 0.05,
-    ("gap", "calibration"): 0.3,
-    ("gap", "calibration_slope"): 0.3,
-    ("gap", "mean_label"): 0.05,
-    ("gap", "mean_prediction"): 0.05,
-    ("baseline", "auc"): 0.03,
-    ("baseline", "log_loss"): 0.03,
-    ("baseline", "accuracy"): 0.03,
-    ("baseline", "calibration"): 0.1,
-    ("baseline", "calibration_slope"): 0.3,
-    ("baseline", "mean_prediction"): 0.03,
-}
 # Where a verdict has to be of use: kind and metric -> the fewest examples of the rarer
 # class in a slice (of a share of examples: examples) from which on, on independent
 # rows, two slices that keep the bound by the margin pass with a probability of 0.8.
 POWER: dict[tuple[str, str], int] = {}
 LEAST_POWER = 0.8
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Source:
-    """Simulated slices of one population, by one predictor.
-
-    Attributes:
-      results: one a slice, as the Evaluator gives them.
-      truth: metric -> its true value.
-      measured: the same as `results`, as arrays.
-    """
-
-    results: list[SliceResult]
-    truth: dict[str, float]
-    measured: vm.Measured
 
 
 def sources(data: Data, models: int) -> list[Source]:
@@ -199,205 +153,6 @@ def sources(data: Data, models: int) -> list[Source]:
             ]
             found.append(Source(results, population.truth(predictor), one))
     return found
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Trial:
-    """A check whose compared number is the same, in truth, in all models.
-
-    Attributes:
-      kind: of the check.
-      metric: its metric.
-      below: whether its bound is a minimum.
-      subject: slices whose truth is on the bound; of a gap the one slice, of a
-        baseline check the candidate.
-      rest: the other slices; of a baseline check the released model.
-    """
-
-    kind: str
-    metric: str
-    below: bool
-    subject: Source
-    rest: Source
-
-    @property
-    def truth(self) -> float:
-        """Of the compared number."""
-        value = self.subject.truth[self.metric]
-        if self.kind in ("gap", "baseline"):
-            value -= self.rest.truth[self.metric]
-        return abs(value) if self.kind == "gap" else value
-
-    @property
-    def margin(self) -> float:
-        """A bit, in the unit of the compared number."""
-        kind = self.kind if self.kind in ("gap", "baseline") else "worst"
-        margin = MARGINS[kind, self.metric]
-        whole = kind != "worst" or self.metric in ("auc", "accuracy")
-        return margin if whole else margin * self.truth
-
-    def check(self, easier: float) -> Check:
-        """The check with its bound so far on the easy side of the truth."""
-        bound = self.truth - easier if self.below else self.truth + easier
-        ends = (bound, None) if self.below else (None, bound)
-        return Check(self.kind, self.metric, *ends, over=(("environment",),))
-
-    def config(self, easier: float) -> dict[str, Any]:
-        """The same as a config says it."""
-        check = self.check(easier)
-        bounds = {"min": check.minimum, "max": check.maximum}
-        if self.kind == "baseline":
-            drop = None if check.minimum is None else -check.minimum
-            bounds = {"max_drop": drop, "max_rise": check.maximum}
-        leaf: dict[str, Any] = {k: v for k, v in bounds.items() if v is not None}
-        leaf["over"] = "environment"
-        return {self.kind: leaf if self.kind == self.metric else {self.metric: leaf}}
-
-
-def trials(found: Sequence[Source]) -> Iterator[Trial]:
-    """Every check on the sources of a kind of data; the worst slice is the subject."""
-    for metric in METRICS:
-        kind = "calibration_slope" if metric == "calibration_slope" else "worst"
-        order = sorted(found, key=lambda source: source.truth[metric])
-        for below in (True, False):
-            if metric in ("auc", "accuracy") and not below:
-                continue  # it would refuse a model for being better
-            if metric == "log_loss" and below:
-                continue
-            ends = order if below else order[::-1]
-            yield Trial(kind, metric, below, ends[0], ends[-1])
-        if abs(found[0].truth[metric] - found[2].truth[metric]) > 1e-3:
-            yield Trial("gap", metric, False, found[0], found[2])
-        change = found[0].truth[metric] - found[1].truth[metric]
-        worse = {"auc": change < 0, "accuracy": change < 0, "log_loss": change > 0}
-        if abs(change) > 1e-3 and worse.get(metric, True):
-            yield Trial("baseline", metric, change < 0, found[0], found[1])
-
-
-class Judged:
-    """Which slices (pairs, changes) of a trial pass, by the validator's own rule."""
-
-    def __init__(self, trial: Trial):
-        """Finds the spreads of all slices once; only the bound moves."""
-        self._trial = trial
-        single = self._changes if trial.kind == "baseline" else self._singles
-        if trial.kind != "gap":
-            self._subject = single(trial.subject, trial.rest)
-            self._rest = single(trial.rest, trial.rest)
-
-    def passes(self, picks: np.ndarray, easier: float, alike: bool) -> np.ndarray:
-        """Whether each model passes; bool [models].
-
-        Args:
-          picks: [models, slices - 1], which of the other slices it has.
-          easier: how far the bound is on the easy side of the truth.
-          alike: whether the other slices are of the subject too.
-        """
-        check = self._trial.check(easier)
-        if self._trial.kind == "gap":
-            return self._gaps_pass(check, picks)
-        subject = _passes(check, *self._subject)
-        rest = subject if alike else _passes(check, *self._rest)
-        return subject & rest[picks].all(axis=1)
-
-    def _singles(
-        self, source: Source, _: Source
-    ) -> tuple[np.ndarray, intervals.Spread]:
-        metric = self._trial.metric
-        cells = [Cell("eval", result.slice, result) for result in source.results]
-        fit = np.array([cell.problem(metric, 1) is None for cell in cells])
-        return fit, intervals.stack([spreads.single(r, metric) for r in source.results])
-
-    def _changes(
-        self, source: Source, released: Source
-    ) -> tuple[np.ndarray, intervals.Spread]:
-        check = self._trial.check(0)
-        pairs = zip(source.results, released.results, strict=True)
-        cells = [Cell("eval", one.slice, one, other) for one, other in pairs]
-        fit = np.array([judging._problem(check, c, RULE) is None for c in cells])
-        found = [
-            spreads.change(one, other, check.metric)
-            for one, other in zip(source.results, released.results, strict=True)
-        ]
-        return fit, intervals.stack(found)
-
-    def _gaps_pass(self, check: Check, picks: np.ndarray) -> np.ndarray:
-        parts = []
-        for source in (self._trial.subject, self._trial.rest):
-            cells = [Cell("eval", r.slice, r) for r in source.results]
-            fit = [judging._problem(check, cell, RULE) is None for cell in cells]
-            parts.append((np.array(fit), *source.measured.metrics[check.metric]))
-        (fit, values, blocks), (others_fit, others, other_blocks) = parts
-        passes = fit & others_fit[picks].all(axis=1)
-        pairs = np.triu_indices(picks.shape[1] + 1, 1)
-        for i in np.flatnonzero(passes):
-            value = np.append(values[i], others[picks[i]])
-            block = np.concatenate([blocks[i : i + 1], other_blocks[picks[i]]])
-            order = np.argsort(-value)
-            high, low = order[pairs[0]], order[pairs[1]]
-            spread = intervals.difference(
-                value[high],
-                block[high],
-                value[low],
-                block[low],
-                scale=spreads.scale(check.metric),
-            )
-            verdicts = judging._judge_spread(check, spread, RULE, len(high)).verdict
-            passes[i] = (verdicts == PASS).all()
-        return passes
-
-
-def _passes(check: Check, fit: np.ndarray, spread: intervals.Spread) -> np.ndarray:
-    return fit & (judging._judge_spread(check, spread, RULE, 1).verdict == PASS)
-
-
-def stock_passes(
-    trial: Trial, picks: np.ndarray, easier: float, alike: bool
-) -> np.ndarray | None:
-    """Whether TFMA's thresholds bless each model; None for a gap."""
-    if trial.kind == "gap":
-        return None
-    check = trial.check(easier)
-    low = -math.inf if check.minimum is None else check.minimum
-    high = math.inf if check.maximum is None else check.maximum
-
-    def good(source: Source) -> np.ndarray:
-        values = source.measured.metrics[check.metric][0]
-        if trial.kind == "baseline":
-            values = values - trial.rest.measured.metrics[check.metric][0]
-        return (values >= low) & (values <= high)
-
-    subject = good(trial.subject)
-    rest = subject if alike else good(trial.rest)
-    return subject & rest[picks].all(axis=1)
-
-
-def compare_with_decide(
-    trial: Trial, picks: np.ndarray, easier: float, alike: bool, passes: np.ndarray
-) -> None:
-    """Decides a few models from the config on.
-
-    Raises:
-      AssertionError: another verdict than from the arrays.
-    """
-    rest = trial.subject if alike and trial.kind != "gap" else trial.rest
-    for i in range(COMPARED_WITH_DECIDE):
-        found = [trial.subject.results[i], *(rest.results[j] for j in picks[i])]
-        if trial.kind == "baseline":
-            found = [trial.subject.results[i]]
-        results = []
-        for k, result in enumerate(found):
-            key = (("environment", f"e{k}"),)
-            results.append(dataclasses.replace(result, slice=key))
-        if trial.kind == "baseline":
-            released = trial.rest.results[i]
-            results.append(
-                dataclasses.replace(released, slice=results[0].slice, model="baseline")
-            )
-        rule = {"confidence": RULE.confidence, "min_examples": RULE.min_examples}
-        decision = decide(results, {}, trial.config(easier), rule)
-        verdict = decision.checks[0].verdict
-        assert (verdict == PASS) == passes[i], (trial.config(easier), verdict)
 
 
 def cells_of(data: Data, models: int) -> list[dict[str, Any]]:
@@ -440,24 +195,12 @@ def _cell(
         stock = stock_passes(trial, picks, easier, alike)
         cell[side] = float(passes.mean())
         cell[f"stock_{side}"] = None if stock is None else float(stock.mean())
-        if picks.shape[1] == 1 and _legal(trial, easier):
+        if picks.shape[1] == 1 and legal(trial, easier):
             if trial.kind == "baseline":  # its slice alone
                 passes = judged.passes(picks[:, :0], easier, alike)
             compare_with_decide(trial, picks, easier, alike, passes)
     cell["lower_limit"] = lower_limit(round(models * cell["false_bless"]), models)
     return cell
-
-
-def _legal(trial: Trial, easier: float) -> bool:
-    """Whether a config may say it: a gap and a change have bounds above 0."""
-    check = trial.check(easier)
-    if trial.kind == "gap":
-        return check.maximum is not None and check.maximum > 0
-    if trial.kind == "baseline":
-        return (check.minimum or 0) <= 0 and (check.maximum or 0) >= 0
-    share = trial.metric not in ("log_loss", "calibration", "calibration_slope")
-    bounds = [b for b in (check.minimum, check.maximum) if b is not None]
-    return all(0 < b < 1 or not share for b in bounds)
 
 
 def lower_limit(hits: int, models: int) -> float:

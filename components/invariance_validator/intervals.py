@@ -102,12 +102,13 @@ class Spread:
         Returns:
           Lower and upper limits, which get no closer as the confidence rises.
         """
-        t = special.stdtrit(np.maximum(self.dof, 1), confidence)
+        t = _quantile(self.dof, confidence)
         lower, upper = self._t_limits(confidence, t)
-        low, high = self._share_limits(confidence)
         share, usable = np.isfinite(self.units), self.usable
-        lower = np.where(share, np.fmax(np.fmin(lower, low), 0.0), lower)
-        upper = np.where(share, np.fmin(np.fmax(upper, high), 1.0), upper)
+        if np.any(share):
+            low, high = self._share_limits(confidence)
+            lower = np.where(share, np.fmax(np.fmin(lower, low), 0.0), lower)
+            upper = np.where(share, np.fmin(np.fmax(upper, high), 1.0), upper)
         return np.where(usable, lower, np.nan), np.where(usable, upper, np.nan)
 
     def half_width(self, confidence: float) -> np.ndarray:
@@ -141,7 +142,7 @@ class Spread:
         with np.errstate(divide="ignore", invalid="ignore"):
             # Korn and Graubard's factor; 0 / 0 at a confidence of 0.5.
             sure = max(confidence, 0.6)
-            wider = special.ndtri(sure) / special.stdtrit(np.maximum(self.dof, 1), sure)
+            wider = special.ndtri(sure) / _quantile(self.dof, sure)
             known = share * (1 - share) * (wider / self.error) ** 2
             size = np.where(known > 0, np.fmin(self.units, known), self.units)
             size = np.where(np.isfinite(self.units), size, np.nan)
@@ -149,6 +150,14 @@ class Spread:
             low = special.betaincinv(hits, misses + 1, 1 - confidence)
             high = special.betaincinv(hits + 1, misses, confidence)
         return np.where(hits == 0, 0.0, low), np.where(misses == 0, 1.0, high)
+
+
+def _quantile(dof: np.ndarray, confidence: float) -> np.ndarray:
+    """Student's t quantile; of 1 degree of freedom where there are fewer."""
+    whole = np.maximum(dof, 1).astype(np.int64)
+    return special.stdtrit(np.arange(1, whole.max(initial=1) + 1), confidence)[
+        whole - 1
+    ]
 
 
 def spread(
@@ -183,17 +192,16 @@ def spread(
         if np.ptp(replicates) <= most or (np.isfinite(bare) and not np.isfinite(error)):
             units = bare
             error, dof, skew = np.zeros(()), np.zeros(()), np.zeros(())
-    units = np.asarray(units, np.float64)
     return Spread(np.asarray(value, np.float64), error, dof, skew, units, scale=scale)
 
 
 def stack(spreads: Sequence[Spread]) -> Spread:
     """Spreads of shape [], all of one scale, as one of shape [len(spreads)]."""
-    columns = (
+    value, error, dof, skew, units, step = (
         np.array([getattr(s, name) for s in spreads], np.float64)
         for name in ("value", "error", "dof", "skew", "units", "step")
     )
-    return Spread(*columns, scale=spreads[0].scale)
+    return Spread(value, error, dof, skew, units, step, spreads[0].scale)
 
 
 def difference(

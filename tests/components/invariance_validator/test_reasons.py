@@ -40,8 +40,8 @@ def test_too_little_data_says_how_much_would_do(make):
     leaf = {"min": 0.65, "over": "overall"}
     assert reason([result], {"worst": {"mean_prediction": leaf}}) == (
         "mean_prediction of overall (eval, 1,000 examples) is 0.660, which is neither"
-        " shown to meet the bound of 0.65 (at least 0.625) nor to miss it (at most 0.695) with"
-        " 95 % confidence; about 12,000 examples would settle it."
+        " shown to meet the bound of 0.65 (at least 0.625) nor to miss it (at most"
+        " 0.695) with 95 % confidence; about 12,000 examples would settle it."
     )
 
 
