@@ -108,6 +108,9 @@ class Cell:
 def _class_problem(
     result: "SliceResult", metric: str, compared: bool
 ) -> Problem | None:
+    if not 0 <= result.positives <= result.examples:
+        impossible = f"{result.positives:,} positives of {count(result.examples)}"
+        return FAIL, f"has {impossible}, which cannot be"
     negatives = result.examples - result.positives
     rare = "positive" if result.positives <= negatives else "negative"
     found = min(result.positives, negatives)
@@ -141,6 +144,9 @@ def estimate_problem(
         return FAIL, f"has no {metric}{owner}: it was not computed"
     if not math.isfinite(estimate.value):
         return FAIL, f"has an undefined {metric}{owner} ({estimate.value})"
+    kind = METRICS.get(metric)
+    if kind is not None and not kind.lower <= estimate.value <= kind.upper:
+        return FAIL, f"has an impossible {metric}{owner} ({estimate.value:g})"
     spread = spreads.single(result, metric, exact=not compared)
     if not spread.usable:
         if math.isfinite(spread.error):

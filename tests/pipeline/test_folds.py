@@ -64,7 +64,7 @@ class TestGraph:
         name = "a" * 63
         config = load_config(str(project.config), sets=[f"name={name}"])
         nodes = tfx_local.prepare(self.graph(config, self.ODD), "a run")
-        assert len(nodes) == 1 + 3 * 8
+        assert len(nodes) == 1 + 3 * 9
 
     def test_a_run_is_never_built_from_it(self, project):
         from pipeline.pipeline import create_pipeline
