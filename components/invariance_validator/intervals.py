@@ -143,7 +143,10 @@ class Spread:
             # Korn and Graubard's factor; 0 / 0 at a confidence of 0.5.
             sure = max(confidence, 0.6)
             wider = special.ndtri(sure) / _quantile(self.dof, sure)
-            known = share * (1 - share) * (wider / self.error) ** 2
+            error = self.error
+            if self.scale == LOGIT:
+                error = error * share * (1 - share)
+            known = share * (1 - share) * (wider / error) ** 2
             size = np.where(known > 0, np.fmin(self.units, known), self.units)
             size = np.where(np.isfinite(self.units), size, np.nan)
             hits, misses = share * size, (1 - share) * size

@@ -311,6 +311,9 @@ def _judge_spread(
     lower, upper = spread.limits(rule.confidence)
     least, most = spread.limits(1 - (1 - rule.confidence) / max(tests, 1))
     passes = (lower >= low - _ROUNDING) & (upper <= high + _ROUNDING)
+    # A limit may be infinite as a missing bound is; the two do not decide.
+    under = np.full_like(lower, math.inf) if low == -math.inf else lower - low
+    over = np.full_like(upper, math.inf) if high == math.inf else high - upper
     fails = (most < low - _ROUNDING) | (least > high + _ROUNDING)
     return _Judged(
         verdict=_CODES[np.where(passes, 2, np.where(fails, 0, 1))],
@@ -319,9 +322,9 @@ def _judge_spread(
         upper=upper,
         least=least,
         most=most,
-        below=(lower - low) < (high - upper),
+        below=under < over,
         two_sided=spread.limits((1 + rule.confidence) / 2),
-        margin=np.fmin(lower - low, high - upper),
+        margin=np.fmin(under, over),
         tests=tests,
     )
 

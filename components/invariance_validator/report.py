@@ -87,6 +87,7 @@ def render(material: Material) -> str:
         words=_WORDS,
         colors=dots.COLORS,
         headline=_headline(decision),
+        waived=_waived(decision),
         checks=[
             _check(decision, check, result)
             for check, result in zip(decision.parsed, decision.checks, strict=True)
@@ -111,7 +112,7 @@ def _headline(decision: Decision) -> str:
     if decision.verdict == PASS:
         return "Every check is met. This model may be released."
     if decision.blessed:
-        return "Every check is met or may lack data. This model may be released."
+        return "Not every check is shown to be met. This model may be released."
     failed = sum(check.verdict == FAIL for check in decision.checks)
     lacking = sum(check.verdict == INSUFFICIENT_DATA for check in decision.checks)
     parts = [f"{failed} failed"] if failed else []
@@ -119,6 +120,19 @@ def _headline(decision: Decision) -> str:
         parts.append(f"{lacking} {_are(lacking)} not settled by the data")
     found = f"Of {len(decision.checks)} checks, {' and '.join(parts)}."
     return f"{found} This model is not to be released."
+
+
+def _waived(decision: Decision) -> list[str]:
+    """What `allow_insufficient` lets pass, or would; the page has it in red."""
+    found = []
+    for check in decision.checks:
+        if check.name not in decision.rule.allow_insufficient:
+            continue
+        if check.verdict == INSUFFICIENT_DATA:
+            found.append(f"{check.name} is not shown and let pass all the same")
+        else:
+            found.append(f"{check.name} might have ended without enough data")
+    return found
 
 
 def _are(number: int) -> str:

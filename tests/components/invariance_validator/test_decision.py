@@ -3,6 +3,8 @@
 The limits of mean_prediction are formed on its own scale, those of auc on another.
 """
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
@@ -429,3 +431,109 @@ def test_replicates_with_few_blocks_are_wider(make):
             "worst": {"mean_prediction": {"min": float(bound), "over": "overall"}}
         }
         assert decide(results, {}, checks).verdict == verdict
+
+
+def decided(results, kind, metric, **bounds):
+    leaf = {**bounds, "over": "environment"}
+    checks = {kind: leaf if kind == metric else {metric: leaf}}
+    return decide(results, {}, checks, {"min_examples": 1}).verdict
+
+
+@st.composite
+def measured(draw, make):
+    """Three environments with any values, replicates and classes."""
+    found = []
+    for i, name in enumerate(("EWR", "JFK", "LGA")):
+        rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+        value = draw(st.floats(0.05, 0.95))
+        spread = draw(st.sampled_from([0.0, 1e-4, 0.003, 0.02]))
+        replicates = np.clip(value + spread * rng.standard_gamma(0.5, 20), 0, 1)
+        metrics = {
+            metric: make.estimate(value, 0.0)
+            for metric in ("auc", "accuracy", "calibration", "log_loss")
+        }
+        for estimate in metrics.values():
+            estimate.replicates[:] = replicates
+        positives = draw(st.sampled_from([0, 1, 7, 19, 20, 150]))
+        split = "ood" if i == 2 else "eval"
+        one = make.result(f"environment={name}", split, 300, positives, **metrics)
+        found.append(one)
+    return found
+
+
+ORDER = [FAIL, LACK, PASS]
+
+
+@hypothesis.given(
+    st.data(),
+    st.sampled_from(["auc", "accuracy", "calibration", "log_loss"]),
+    st.sampled_from(["worst min", "worst max", "gap max"]),
+    st.floats(0.01, 0.99),
+    st.floats(0.01, 0.99),
+)
+@hypothesis.settings(
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+def test_a_looser_bound_never_makes_a_verdict_worse(
+    make, data, metric, where, first, second
+):
+    results = data.draw(measured(make))
+    kind, key = where.split()
+    strict, loose = sorted([first, second], reverse=key == "min")
+    hard, easy = (
+        decided(results, kind, metric, **{key: bound}) for bound in (strict, loose)
+    )
+    assert ORDER.index(hard) <= ORDER.index(easy)
+
+
+@pytest.mark.parametrize(
+    ("value", "positives", "verdict"),
+    [
+        # All of 19 pairs' worth right, with 20 blocks: 0.05^(1/19) = 0.854.
+        (1.0, 19, PASS),
+        (1.0, 7, PASS),  # 0.05^(1/7) = 0.652
+        (1.0, 6, LACK),  # 0.607
+        (0.9, 19, PASS),  # at least binom.cdf's: beta.ppf(0.05, 17.1, 2.9) = 0.706
+        (0.85, 19, LACK),  # 0.648
+    ],
+)
+def test_an_auc_of_few_has_the_limits_of_a_share_of_the_rarer_class(
+    make, value, positives, verdict
+):
+    import dataclasses
+
+    estimate = make.estimate(value, 0.0 if value == 1 else 0.01)
+    one = make.result(positives=positives, auc=estimate)
+    one = dataclasses.replace(one, block_examples=(50,) * 20)
+    assert decide([one], {}, HERE).verdict == verdict
+
+
+def test_a_perfect_model_is_as_sure_as_its_blocks_are_many(make):
+    # Who knows what belongs together: 0.05^(1/20) = 0.861, however many examples.
+    import dataclasses
+
+    one = make.result(examples=100_000, accuracy=make.estimate(1.0, 0.0))
+    one = dataclasses.replace(one, block_examples=(5000,) * 20)
+    for bound, verdict in ((0.86, PASS), (0.862, LACK)):
+        checks = {"worst": {"accuracy": {"min": bound, "over": "overall"}}}
+        assert decide([one], {}, checks).verdict == verdict
+
+
+@pytest.mark.parametrize(("auc", "verdict"), [(0.984, PASS), (0.989, LACK)])
+def test_aucs_next_to_one_are_not_compared(make, auc, verdict):
+    # 250 positives x (1 - auc) is what keeps them from 1: three at least.
+    results = [
+        make.result(f"environment={name}", auc=(auc, 0.0001)) for name in ("A", "B")
+    ]
+    assert only(decide(results, {}, gap())).verdict == verdict
+
+
+@pytest.mark.parametrize(("examples", "verdict"), [(290, LACK), (310, PASS)])
+def test_a_change_of_a_share_may_wait_for_a_single_example(make, examples, verdict):
+    # 3.0 / n must be below the drop that is allowed: 300 examples for 0.01.
+    both = {"examples": examples, "positives": 100, "accuracy": (0.9, 0.01)}
+    results = [make.result(**both), make.result(model="baseline", **both)]
+    checks = {"baseline": {"accuracy": {"max_drop": 0.01, "over": "overall"}}}
+    assert only(decide(results, {}, checks)).verdict == verdict

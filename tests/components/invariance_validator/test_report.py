@@ -157,6 +157,35 @@ def test_the_banner_says_it_in_a_word(make, bad, word, promise):
     assert promise in text_of(banner)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (0.5, "worst.auc is not shown and let pass all the same."),
+        (0.001, "worst.auc might have ended without enough data."),
+    ],
+)
+def test_what_is_let_pass_without_data_is_said_in_red(make, error, words):
+    results = [make.result("environment=EWR", auc=(0.7, error), log_loss=0.5)]
+    checks = {
+        "worst": {
+            "auc": {"min": 0.65, "over": "environment"},
+            "log_loss": {"max": 0.6, "over": "environment"},
+        }
+    }
+    for allowed in ([], ["worst.auc"]):
+        decision = decide(results, {}, checks, {"allow_insufficient": allowed})
+        html = report.render(report.Material(decision, results, {}, {}, None, {}))
+        waived = [e for e in parsed(html).iter("p") if "waived" in e.get("class", "")]
+        assert len(waived) == len(allowed)
+        assert decision.blessed == (bool(allowed) or error < 0.01)
+    (one,) = waived
+    assert words in text_of(one)
+    # The colour of its class is that of a failure.
+    assert one.get("class").split()[1] == "FAIL"
+    assert re.search(r"\.FAIL \{ --is: #b3261e; \}", html)
+    assert ".waived { color: var(--is);" in html
+
+
 def test_nothing_is_fetched_and_nothing_runs(make):
     html, _ = page(make, FLIGHTS, history=HISTORY)
     root = parsed(html)
