@@ -97,14 +97,13 @@ def _of_check(
     check: Check, table: SliceTable, rule: Rule, counts: Mapping
 ) -> Iterator[tuple[str, str, str]]:
     """(split, slice, reason) of each slice that is too small, or of none at all."""
-    groups = judging._groups(check, table)
-    for outcome in judging._empty_groups(check, groups, table, rule):
+    cells, missing = judging.looked_at(check, table, rule)
+    for outcome in missing:
         yield outcome.split, outcome.slice, outcome.reason
-    for group in groups:
-        for cell in group.cells:
-            reason = _reason(check, cell, rule, _positives(cell, counts))
-            if reason is not None:
-                yield cell.split, cell.name, f"{cell.name} ({cell.split}) {reason}"
+    for cell in cells:
+        reason = _reason(check, cell, rule, _positives(cell, counts))
+        if reason is not None:
+            yield cell.split, cell.name, f"{cell.name} ({cell.split}) {reason}"
 
 
 def _reason(check: Check, cell: Cell, rule: Rule, positives: int | None) -> str | None:

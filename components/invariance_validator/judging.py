@@ -135,6 +135,21 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
     return Judgement(outcomes, verdicts)
 
 
+def looked_at(
+    check: Check, table: SliceTable, rule: Rule
+) -> tuple[list[Cell], list[Outcome]]:
+    """The slices that a check looks at, and what it asks for and is not there.
+
+    Args:
+      check: what to judge.
+      table: the slices, evaluated or only counted.
+      rule: the examples that a slice needs.
+    """
+    groups = _groups(check, table)
+    cells = [cell for group in groups for cell in group.cells]
+    return cells, _empty_groups(check, groups, table, rule)
+
+
 def _groups(check: Check, table: SliceTable) -> list[_Group]:
     splits = [s for s in check.splits if check.split_named or table.has_split(s)]
     groups = []

@@ -1,8 +1,10 @@
+import json
 import re
 from xml.etree import ElementTree
 
 import pytest
 
+from components.evaluator.results import Estimate
 from components.invariance_validator import report
 from components.invariance_validator.decision import decide
 from components.invariance_validator.record import decision_record, to_json
@@ -321,3 +323,19 @@ def test_the_record_is_strict_json_and_says_why_a_number_is_missing(make):
         "reason",
         "unsettled",
     }
+
+
+def test_a_ratio_without_an_upper_limit_is_shown_and_kept(make):
+    # 1 / 1.25 +- 2.09 * 0.5 reaches below 0: the ratio has no upper limit.
+    inverse = make.estimate(0.8, 0.5).replicates
+    wide = Estimate(1.25, 1 / inverse)
+    results = [make.result("environment=EWR", calibration=wide, bins=make.curve())]
+    for bounds in ({"min": 0.5}, {"max": 2.0}, {"min": 0.5, "max": 2.0}):
+        checks = {"worst": {"calibration": {**bounds, "over": "environment"}}}
+        decision = decide(results, {}, checks)
+        assert decision.verdict == "INSUFFICIENT_DATA" or "max" not in bounds
+        material = report.Material(decision, results, {}, {}, None, {})
+        parsed(report.render(material))
+        record = json.loads(to_json(decision_record(decision, results, {}, {})))
+        low, high = record["checks"][0]["interval"]
+        assert high is None and 0 < low < 1.25
