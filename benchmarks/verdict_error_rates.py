@@ -30,6 +30,7 @@ import argparse
 import collections
 import dataclasses
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -125,10 +126,9 @@ def all_data() -> list[Data]:
     return found + [Data(1_000, 0.1, 73, "bad days", strong=True)]
 
 
-# Where a verdict has to be of use: kind and metric -> the fewest examples of the rarer
-# class in a slice (of a share of examples: examples) from which on, on independent
-# rows, two slices that keep the bound by the margin pass with a probability of 0.8.
-POWER: dict[tuple[str, str], int] = {}
+# Where a verdict has to be of use: prevalence -> the smallest size of a slice from
+# which on, on independent rows, two slices that keep the bound by the margin pass.
+POWER: dict[tuple[str, str], dict[float, int]] = {}
 LEAST_POWER = 0.8
 
 
@@ -247,10 +247,10 @@ def summarise(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _counts(cell: dict[str, Any]) -> bool:
     """Whether POWER asks something of a cell."""
-    least = POWER.get((cell["kind"], cell["metric"]))
-    independent = cell["rows"] == "independent rows"
-    rarer = cell["size"] * cell["prevalence"]
-    return least is not None and independent and cell["slices"] == 2 and rarer >= least
+    sizes = POWER.get((cell["kind"], cell["metric"]), {})
+    least = sizes.get(cell["prevalence"], math.inf)
+    independent = cell["rows"] == "independent rows" and cell["slices"] == 2
+    return independent and cell["size"] >= least
 
 
 def table(cells: Sequence[dict[str, Any]]) -> list[str]:
@@ -329,7 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "seconds": round(time.time() - started),
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "power_asked": [[*key, least] for key, least in POWER.items()],
+            "power_asked": {".".join(key): sizes for key, sizes in POWER.items()},
             **found,
             "cells": cells,
         }
