@@ -128,7 +128,28 @@ def all_data() -> list[Data]:
 
 # Where a verdict has to be of use: prevalence -> the smallest size of a slice from
 # which on, on independent rows, two slices that keep the bound by the margin pass.
-POWER: dict[tuple[str, str], dict[float, int]] = {}
+POWER: dict[tuple[str, str], dict[float, int]] = {
+    ("baseline", "accuracy"): {0.1: 1000, 0.5: 3000},
+    ("baseline", "auc"): {0.01: 30000, 0.1: 3000, 0.5: 1000},
+    ("baseline", "calibration"): {0.1: 3000, 0.5: 300},
+    ("baseline", "calibration_slope"): {0.01: 30000, 0.1: 1000, 0.5: 1000},
+    ("baseline", "log_loss"): {0.01: 3000, 0.1: 1000, 0.5: 3000},
+    ("baseline", "mean_prediction"): {0.01: 3000, 0.1: 300, 0.5: 300},
+    ("calibration_slope", "calibration_slope"): {0.01: 30000, 0.1: 3000, 0.5: 3000},
+    ("gap", "accuracy"): {0.01: 3000, 0.1: 1000, 0.5: 3000},
+    ("gap", "auc"): {0.01: 30000, 0.1: 3000, 0.5: 3000},
+    ("gap", "calibration"): {0.01: 30000, 0.1: 1000, 0.5: 300},
+    ("gap", "calibration_slope"): {0.01: 30000, 0.1: 3000, 0.5: 1000},
+    ("gap", "log_loss"): {0.01: 3000, 0.1: 1000, 0.5: 1000},
+    ("gap", "mean_label"): {0.01: 3000, 0.1: 1000, 0.5: 3000},
+    ("gap", "mean_prediction"): {0.01: 3000, 0.1: 300, 0.5: 1000},
+    ("worst", "accuracy"): {0.01: 300, 0.1: 1000, 0.5: 1000},
+    ("worst", "auc"): {0.01: 30000, 0.1: 30000, 0.5: 3000},
+    ("worst", "calibration"): {0.01: 30000, 0.1: 3000, 0.5: 300},
+    ("worst", "log_loss"): {0.01: 30000, 0.1: 3000, 0.5: 1000},
+    ("worst", "mean_label"): {0.01: 30000, 0.1: 3000, 0.5: 300},
+    ("worst", "mean_prediction"): {0.01: 3000, 0.1: 1000, 0.5: 100},
+}
 LEAST_POWER = 0.8
 
 
