@@ -223,7 +223,8 @@ def _cell(
             if trial.kind == "baseline":  # its slice alone
                 passes = judged.passes(picks[:, :0], easier, alike)
             compare_with_decide(trial, picks, easier, alike, passes)
-    cell["lower_limit"] = lower_limit(round(models * cell["false_bless"]), models)
+    limit = lower_limit(round(models * cell["false_bless"]), models)
+    cell["lower_limit"] = round(limit, 5)
     return cell
 
 
@@ -344,18 +345,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(table(cells)))
     print(_told(found))
     if options.json:
-        record = {
-            "confidence": CONFIDENCE,
-            "models": options.models,
-            "seconds": round(time.time() - started),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "power_asked": {".".join(key): sizes for key, sizes in POWER.items()},
-            **found,
-            "cells": cells,
-        }
-        pathlib.Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+        seconds = round(time.time() - started)
+        text = to_json(record(cells, found, options.models, seconds))
+        pathlib.Path(options.json).write_text(text)
     return 0 if found["holds"] else 1
+
+
+def record(
+    cells: Sequence[dict[str, Any]], found: dict[str, Any], models: int, seconds: int
+) -> dict[str, Any]:
+    """What is kept of a run: `found`, how it was made, and the cells as a table."""
+    return {
+        "confidence": CONFIDENCE,
+        "models": models,
+        "seconds": seconds,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "power_asked": {".".join(key): sizes for key, sizes in POWER.items()},
+        **found,
+        "columns": list(cells[0]),
+        "cells": [list(cell.values()) for cell in cells],
+    }
+
+
+def to_json(kept: dict[str, Any]) -> str:
+    """A line a cell."""
+    head = json.dumps({k: v for k, v in kept.items() if k != "cells"}, indent=1)
+    rows = ",\n  ".join(json.dumps(cell) for cell in kept["cells"])
+    return f'{head[:-2]},\n "cells": [\n  {rows}\n ]\n}}\n'
 
 
 def _cells_of(job: tuple[Data, int]) -> list[dict[str, Any]]:
