@@ -8,7 +8,10 @@ import importlib
 from typing import Any
 
 _ARTIFACTS = frozenset(
-    {"EnvironmentInference", "EnvironmentReport", "InvarianceReport", "SourceManifest"}
+    {
+        *("EnvironmentInference", "EnvironmentReport", "GroupSizes"),
+        *("InvarianceReport", "SourceManifest"),
+    }
 )
 
 

@@ -29,3 +29,9 @@ class EnvironmentReport(artifact.Artifact):
     """`environments.json`, `environments.html`: what differs between environments."""
 
     TYPE_NAME = "components.EnvironmentReport"
+
+
+class GroupSizes(artifact.Artifact):
+    """`sizes.json`: slices that are too small for a check that may lack data."""
+
+    TYPE_NAME = "components.GroupSizes"

@@ -16,6 +16,7 @@ from components import code
 from components.environment_validator.component import EnvironmentValidator
 from components.environment_validator.executor import Options as Inspected
 from components.evaluator.component import Evaluator
+from components.group_size_validator.component import GroupSizeValidator
 from components.invariance_validator.component import InvarianceValidator
 from components.multi_env_example_gen import environments, shards
 from components.multi_env_example_gen.component import MultiEnvExampleGen
@@ -44,13 +45,14 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     settings = custom_config(config)
     baseline = _latest_blessed_model()
     prepared = _prepare(config, settings, baseline)
+    sizes = _sizes(config, prepared)
     trainer = _trainer(config, prepared, settings)
     evaluator = _evaluator(config, prepared.examples, trainer, baseline)
     validator = _validator(config, prepared, trainer, evaluator, baseline, settings)
     pusher = Pusher(
         trainer.outputs["model"], validator.outputs["blessing"], config.push.path
     )
-    nodes = [trainer, evaluator, validator, pusher]
+    nodes = [sizes, trainer, evaluator, validator, pusher]
     return _graph(config.name, [*prepared.components, *nodes], runtime)
 
 
@@ -120,10 +122,11 @@ def create_folds(
         fold = config.fold(name)
         settings = custom_config(fold, [e for e in environments if e != name])
         prepared = _transformed(fold, settings, _ingest(fold, manifest, settings))
+        sizes = _sizes(fold, prepared)
         trainer = _trainer(fold, prepared, settings)
         evaluator = _evaluator(fold, prepared.examples, trainer, None)
         validator = _validator(fold, prepared, trainer, evaluator, None, settings)
-        for node in [*prepared.components[1:], trainer, evaluator, validator]:
+        for node in [*prepared.components[1:], sizes, trainer, evaluator, validator]:
             nodes.append(node.with_id(f"{node.id}.{i}"))
     most = _LONGEST_NAME - len(_FOLDS)
     return _graph(f"{config.name[:most]}{_FOLDS}", nodes, runtime)
@@ -494,6 +497,17 @@ def _evaluator(
             "buckets": {f: list(e) for f, e in config.evaluate.buckets.items()},
         },
     )
+
+
+def _sizes(config: PipelineConfig, prepared: _Prepared) -> base_node.BaseNode:
+    """Stands before Transform: what follows costs time, and is for nothing."""
+    sizes = GroupSizeValidator(
+        examples=prepared.examples.outputs["examples"],
+        checks=config.checks.as_json(),
+        verdict=config.verdict.as_json(),
+    )
+    prepared.transform.add_upstream_node(sizes)
+    return sizes
 
 
 def _validator(

@@ -113,6 +113,13 @@ def load_results(uri: str) -> list[SliceResult]:
     Raises:
       DataError: the folder holds no evaluation.
     """
+    results = []
+    for split in _splits(uri):
+        results.extend(_load_split(os.path.join(uri, f"Split-{split}"), split))
+    return results
+
+
+def _splits(uri: str) -> list[str]:
     import tensorflow as tf
 
     splits = []
@@ -121,10 +128,30 @@ def load_results(uri: str) -> list[SliceResult]:
         splits = sorted(match.group(1) for match in found if match)
     if not splits:
         raise DataError(f"{uri} holds no evaluation: no Split-<name> folder in it")
-    results = []
-    for split in splits:
-        results.extend(_load_split(os.path.join(uri, f"Split-{split}"), split))
-    return results
+    return splits
+
+
+def evaluated_models(uri: str) -> dict[str, dict[str, str]]:
+    """Which models were evaluated: split -> model name -> path of its SavedModel.
+
+    Args:
+      uri: of the `ModelEvaluation` artifact.
+
+    Raises:
+      DataError: the folder holds no evaluation.
+    """
+    from tensorflow_model_analysis.writers import eval_config_writer
+
+    models = {}
+    for split in _splits(uri):
+        folder = os.path.join(uri, f"Split-{split}")
+        config, _, _, locations = eval_config_writer.load_eval_run(folder)
+        if config is None:
+            raise DataError(
+                f"{folder} holds no evaluation: eval_config.json is missing"
+            )
+        models[split] = dict(locations)
+    return models
 
 
 def _load_split(folder: str, split: str) -> list[SliceResult]:

@@ -31,6 +31,8 @@ from components.invariance_validator.slices import (
 if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
 
+_MOST_UNSETTLED = 100
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -48,6 +50,10 @@ class CheckResult:
         group of slices `environment`.
       examples: in it.
       reason: one sentence.
+      unsettled: of the slices (or pairs) that the data do not settle, the worst ones:
+        split, slice, examples, `needed` (examples that would settle it, null where no
+        number does) and `would_be` (PASS or FAIL, as what; null where they would only
+        let it be judged).
     """
 
     name: str
@@ -59,10 +65,11 @@ class CheckResult:
     slice: str | None
     examples: int | None
     reason: str
+    unsettled: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "unsettled": [dict(one) for one in self.unsettled]}
 
 
 @dataclass(frozen=True)
@@ -172,4 +179,15 @@ def _summarise(check: Check, judgement: judging.Judgement, rule: Rule) -> CheckR
         slice=worst.slice or None,
         examples=worst.examples if worst.slice else None,
         reason=f"{reason}.",
+        unsettled=tuple(
+            {
+                "split": outcome.split,
+                "slice": outcome.slice,
+                "examples": outcome.examples,
+                "needed": outcome.needed,
+                "would_be": outcome.would_be,
+            }
+            for outcome in judgement.outcomes
+            if outcome.verdict == INSUFFICIENT_DATA
+        )[:_MOST_UNSETTLED],
     )

@@ -9,7 +9,7 @@ not hold near 0. Here the limits are those of `components.norms`:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,37 +34,32 @@ class NormSpread(intervals.Spread):
       squared: whether `value` is the square of the norm.
     """
 
-    noise: np.ndarray
-    reach: np.ndarray
-    squared: bool = False
+    noise: np.ndarray = field(kw_only=True)
+    reach: np.ndarray = field(kw_only=True)
+    squared: bool = field(default=False, kw_only=True)
 
     def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """One-sided limits; the upper for a PASS, the lower for a FAIL."""
         norm = np.sqrt(self.value) if self.squared else self.value
+        inner = intervals.Spread(norm, self.error, self.dof)
         outer = intervals.Spread(norm, self.reach, self.dof)
-        lower = np.maximum(norm - self.noise - self.half_width(confidence), 0.0)
+        lower = np.maximum(norm - self.noise - inner.half_width(confidence), 0.0)
         upper = norm + outer.half_width(confidence)
         return (lower**2, upper**2) if self.squared else (lower, upper)
 
 
-def of_estimate(estimate: "Estimate") -> intervals.Spread:
-    """Spread of any metric of a slice, shape []."""
-    found = intervals.spread(estimate.value, estimate.replicates)
-    if not estimate.reach:
-        return found
-    noise, reach = np.asarray(estimate.noise), np.asarray(estimate.reach)
-    return NormSpread(found.value, found.error, found.dof, noise, reach)
-
-
-def of_estimates(estimates: Sequence["Estimate"]) -> intervals.Spread:
-    """Spreads of one metric of several slices, shape [len(estimates)]."""
-    spreads = [of_estimate(estimate) for estimate in estimates]
-    stacked = intervals.stack(spreads)
-    reach = np.array([estimate.reach for estimate in estimates])
-    if not reach.any():
-        return stacked
-    noise = np.array([estimate.noise for estimate in estimates])
-    return NormSpread(stacked.value, stacked.error, stacked.dof, noise, reach)
+def of_estimates(estimates: Sequence["Estimate"]) -> NormSpread:
+    """Spreads of a norm of several slices, shape [len(estimates)]."""
+    found = intervals.stack(
+        [intervals.spread(e.value, e.replicates) for e in estimates]
+    )
+    return NormSpread(
+        found.value,
+        found.error,
+        found.dof,
+        noise=np.array([estimate.noise for estimate in estimates]),
+        reach=np.array([estimate.reach for estimate in estimates]),
+    )
 
 
 def of_scores(one: "SliceResult", others: Sequence["SliceResult"]) -> NormSpread:
@@ -150,4 +145,6 @@ def _norm_spread(
     error = norms.jackknife_error(found.replicates[..., None])[..., 0]
     value = found.value**2 if squared else found.value
     dof = varies.sum(axis=-1) - 1
-    return NormSpread(value, error, dof, found.noise, found.reach, squared)
+    return NormSpread(
+        value, error, dof, noise=found.noise, reach=found.reach, squared=squared
+    )

@@ -13,7 +13,7 @@ from tfx.types import artifact, artifact_utils
 
 from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
-from components.evaluator.results import load_results
+from components.evaluator.results import evaluated_models, load_results
 from components.invariance_validator import inferred, record, report
 from components.invariance_validator.decision import Decision, decide
 
@@ -59,13 +59,15 @@ class Executor(evaluator_executor.Executor):
         A refusal is a result: it ends like a blessing, without an exception.
 
         Raises:
-          DataError: there is no evaluation, or the examples carry no counts.
+          DataError: there is no evaluation, it is not of these models, or the examples
+            carry no counts.
         """
         checks, verdict, context = (
             json.loads(exec_properties.get(key) or "{}")
             for key in (CHECKS_KEY, VERDICT_KEY, CONTEXT_KEY)
         )
         evaluation = artifact_utils.get_single_uri(input_dict[EVALUATION_KEY])
+        _check_models(evaluated_models(evaluation), input_dict)
         results = load_results(evaluation)
         counts = _counts(artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]))
         has_baseline = bool(input_dict.get(BASELINE_MODEL_KEY))
@@ -97,6 +99,23 @@ class Executor(evaluator_executor.Executor):
             _keep_reference(input_dict)
         _bless(blessing, decision, input_dict, exec_properties)
         logging.info("Verdict %s: %s", decision.verdict, written.uri)
+
+
+def _check_models(
+    evaluated: Mapping[str, Mapping[str, str]], input_dict: Artifacts
+) -> None:
+    """Refuses an evaluation of other models than those to decide on."""
+    for name, key in (("candidate", MODEL_KEY), ("baseline", BASELINE_MODEL_KEY)):
+        for model in input_dict.get(key) or ():
+            below = os.path.join(model.uri, "")
+            for split, paths in evaluated.items():
+                found = paths.get(name)
+                if found is not None and not os.path.join(found, "").startswith(below):
+                    raise DataError(
+                        f"split {split} was evaluated with the {name} model {found},"
+                        f" but the one to decide on is {model.uri}; give the"
+                        " evaluation of this model"
+                    )
 
 
 def _bless(

@@ -5,13 +5,31 @@ belongs together): the delete-one-block jackknife. Its standard error is
 
     se = sqrt((K - 1) / K * sum_k (r_k - mean r)^2)
 
-and limits are value +- t * se with (blocks that vary - 1) degrees of freedom, for the
-number of independent blocks, not of examples, says how much is known. The blocks are
-the same for every slice and model, so a difference is formed replicate by replicate
-and its covariance is in it.
+and its limits are
+
+    value - (t + 3 max(0, -g) (2 t^2 + 1) / 6) se
+    value + (t + 3 max(0, +g) (2 t^2 + 1) / 6) se
+
+with t's quantile at (blocks that vary - 1) degrees of freedom, for the number of
+independent blocks, not of examples, says how much is known, and g = skewness / sqrt K
+of the blocks' contributions. The second term is the Cornish-Fisher correction of a
+limit for skewness, three times and only ever outwards: a sample that missed the long
+tail shows neither its mean nor its skewness. Besides,
+
+- limits are formed on the scale that a metric declares: 1 / value for a ratio whose
+  denominator is an estimate, ln(value / (1 - value)) for AUC;
+- a share is at least as uncertain as a binomial share of so many independent examples
+  as its standard error says, with Clopper and Pearson's exact limits.
+
+The blocks are the same for every slice and model, so a difference is formed replicate
+by replicate and its covariance is in it. docs/decisions/0008 has the measurements.
 
 References:
-  Shao and Tu 1995, The Jackknife and Bootstrap, section 2.3 (grouped jackknife).
+  Shao and Tu 1995, The Jackknife and Bootstrap, section 2.3 (grouped jackknife). Hall
+  1983, Inverting an Edgeworth Expansion (skewness). Clopper and Pearson 1934, The Use
+  of Confidence or Fiducial Limits, and Korn and Graubard 1998, Confidence Intervals
+  for Proportions with Small Expected Number of Positive Counts (their limits in
+  clustered samples).
 """
 
 from collections.abc import Sequence
@@ -22,72 +40,181 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 _SAME = 1e-9  # relative: a block without examples of the slice changes nothing
+_CAUTION = 3.0  # times the skewness correction
+IDENTITY, INVERSE, LOGIT = "identity", "inverse", "logit"
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _inverse(x: np.ndarray) -> np.ndarray:
+    """1 / x of what is positive; where a limit went past 0 there is none."""
+    return np.where(x > 0, 1 / x, np.where(x <= 0, np.inf, np.nan))
+
+
+# There and back. Both are increasing or both decreasing.
+_SCALES = {
+    IDENTITY: (_same, _same),
+    INVERSE: (_inverse, _inverse),
+    LOGIT: (special.logit, special.expit),
+}
+SCALES = tuple(_SCALES)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Values with their errors; every field is a number or an array of one shape.
+    """Values with their errors; every array has the shape of `value`.
 
     Attributes:
       value: the estimate.
-      error: its standard error; NaN where it has none.
-      dof: degrees of freedom, below 1 where no interval can be formed.
+      error: its standard error, on its scale; NaN where it has none.
+      dof: degrees of freedom, below 1 where the error says nothing.
+      skew: skewness of the blocks' contributions / sqrt K, on its scale; positive
+        where the long tail is above.
+      units: of a share, how many independent examples it is of at most; NaN where it
+        is no share, or of so many that this does not matter.
+      step: what a single example changes the value by, where the value may be 0 for
+        want of examples that change it; else 0.
+      scale: of `error` and `skew`: IDENTITY, INVERSE (1 / value) or LOGIT.
     """
 
     value: np.ndarray
     error: np.ndarray
     dof: np.ndarray
+    skew: ArrayLike = 0.0
+    units: ArrayLike = np.nan
+    step: ArrayLike = 0.0
+    scale: str = IDENTITY
 
     @property
     def usable(self) -> np.ndarray:
         """Whether limits exist."""
-        return np.isfinite(self.value) & np.isfinite(self.error) & (self.dof >= 1)
+        known = (self.dof >= 1) | np.isfinite(self.units)
+        return np.isfinite(self.value) & np.isfinite(self.error) & known
+
+    def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """One-sided limits, each at `confidence`; NaN where there are none.
+
+        Args:
+          confidence: in [0.5, 1).
+
+        Returns:
+          Lower and upper limits, which get no closer as the confidence rises.
+        """
+        t = _quantile(self.dof, confidence)
+        lower, upper = self._t_limits(confidence, t)
+        share, usable = np.isfinite(self.units), self.usable
+        if np.any(share):
+            low, high = self._share_limits(confidence)
+            lower = np.where(share, np.fmax(np.fmin(lower, low), 0.0), lower)
+            upper = np.where(share, np.fmin(np.fmax(upper, high), 1.0), upper)
+        return np.where(usable, lower, np.nan), np.where(usable, upper, np.nan)
 
     def half_width(self, confidence: float) -> np.ndarray:
-        """Distance of a one-sided limit, t * se; NaN where there is none.
+        """The larger distance of the two one-sided limits; NaN where there are none.
 
         Args:
           confidence: one-sided, in [0.5, 1).
         """
-        usable = self.usable
-        quantile = special.stdtrit(np.where(usable, self.dof, 1), confidence)
-        return np.where(usable, quantile * self.error, np.nan)
+        lower, upper = self.limits(confidence)
+        return np.maximum(self.value - lower, upper - self.value)
 
-    def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-        """One-sided limits, each at the confidence; NaN where there are none."""
-        half = self.half_width(confidence)
-        return self.value - half, self.value + half
+    def _t_limits(
+        self, confidence: float, t: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """From error and skewness; NaN without degrees of freedom."""
+        error = np.where(self.dof >= 1, self.error, np.nan)
+        bend = _CAUTION * (2 * t**2 + 1) / 6
+        # Rule of three: n examples without an event have at most -ln(0.05) / n of them.
+        step = np.asarray(self.step) * -np.log(1 - confidence)
+        below = (t + bend * np.maximum(0.0, np.negative(self.skew))) * error + step
+        above = (t + bend * np.maximum(0.0, self.skew)) * error + step
+        there, back = _SCALES[self.scale]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centre = there(self.value)
+            ends = back(centre - below), back(centre + above)
+        return ends[::-1] if self.scale == INVERSE else ends
+
+    def _share_limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """Clopper and Pearson's, of the effective number of examples; NaN: no share."""
+        share = np.clip(self.value, 0.0, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Korn and Graubard's factor; 0 / 0 at a confidence of 0.5.
+            sure = max(confidence, 0.6)
+            wider = special.ndtri(sure) / _quantile(self.dof, sure)
+            error = self.error
+            if self.scale == LOGIT:
+                error = error * share * (1 - share)
+            known = share * (1 - share) * (wider / error) ** 2
+            size = np.where(known > 0, np.fmin(self.units, known), self.units)
+            size = np.where(np.isfinite(self.units), size, np.nan)
+            hits, misses = share * size, (1 - share) * size
+            low = special.betaincinv(hits, misses + 1, 1 - confidence)
+            high = special.betaincinv(hits + 1, misses, confidence)
+        return np.where(hits == 0, 0.0, low), np.where(misses == 0, 1.0, high)
 
 
-def spread(value: float, replicates: np.ndarray) -> Spread:
+def _quantile(dof: np.ndarray, confidence: float) -> np.ndarray:
+    """Student's t quantile; of 1 degree of freedom where there are fewer."""
+    whole = np.maximum(dof, 1).astype(np.int64)
+    return special.stdtrit(np.arange(1, whole.max(initial=1) + 1), confidence)[
+        whole - 1
+    ]
+
+
+def spread(
+    value: float,
+    replicates: ArrayLike,
+    *,
+    scale: str = IDENTITY,
+    units: float = np.nan,
+    bare: float = np.nan,
+) -> Spread:
     """Of one estimate.
 
     Args:
       value: with all blocks.
       replicates: [K], without a block each; NaN where undefined.
+      scale: on which the limits are formed, see the module.
+      units: of a share, see `Spread`.
+      bare: the same where the replicates show no spread, or leave the scale.
 
     Returns:
       Its spread, of shape []. Where all replicates agree, as for a model without a
       single error, there are no degrees of freedom: no spread is not certainty.
     """
     replicates = np.asarray(replicates, dtype=np.float64)
-    found = _spread(value, replicates, _varies(value, replicates))
-    if found.error <= _SAME * max(1.0, abs(value)):
-        return Spread(found.value, found.error, np.zeros(()))
-    return found
+    there, _ = _SCALES[scale]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre, moved = there(np.float64(value)), there(replicates)
+    found = _spread(centre, moved, _varies(value, replicates))
+    error, dof, skew = found.error, found.dof, np.asarray(found.skew)
+    if len(replicates) > 1 and np.isfinite(replicates).all():
+        most = _SAME * max(1.0, abs(value))
+        if np.ptp(replicates) <= most or (np.isfinite(bare) and not np.isfinite(error)):
+            units = bare
+            error, dof, skew = np.zeros(()), np.zeros(()), np.zeros(())
+    return Spread(np.asarray(value, np.float64), error, dof, skew, units, scale=scale)
 
 
 def stack(spreads: Sequence[Spread]) -> Spread:
-    """Spreads of shape [] as one of shape [len(spreads)]."""
-    return Spread(
-        np.array([s.value for s in spreads]),
-        np.array([s.error for s in spreads]),
-        np.array([s.dof for s in spreads]),
+    """Spreads of shape [], all of one scale, as one of shape [len(spreads)]."""
+    value, error, dof, skew, units, step = (
+        np.array([getattr(s, name) for s in spreads], np.float64)
+        for name in ("value", "error", "dof", "skew", "units", "step")
     )
+    return Spread(value, error, dof, skew, units, step, spreads[0].scale)
 
 
 def difference(
-    value: ArrayLike, replicates: ArrayLike, other: ArrayLike, others: ArrayLike
+    value: ArrayLike,
+    replicates: ArrayLike,
+    other: ArrayLike,
+    others: ArrayLike,
+    *,
+    scale: str = IDENTITY,
+    step: float = 0.0,
 ) -> Spread:
     """Of `value - other`, formed replicate by replicate.
 
@@ -99,6 +226,8 @@ def difference(
       replicates: [..., K].
       other: [...], what to subtract.
       others: [..., K].
+      scale: of the two estimates, see `spread`; the difference itself has none.
+      step: see `Spread`.
 
     Returns:
       The spread, of shape [...].
@@ -111,7 +240,21 @@ def difference(
     rows([replicates], others.shape[-1])
     value, other = np.asarray(value, np.float64), np.asarray(other, np.float64)
     varies = _varies(value, replicates) | _varies(other, others)
-    return _spread(value - other, replicates - others, varies)
+    found = _spread(value - other, replicates - others, varies)
+    skew = np.asarray(found.skew)
+    if scale == INVERSE:
+        bent = _bent(value, replicates) - _bent(other, others)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bent = np.where(found.error > 0, bent / found.error, 0.0)
+        skew = np.where(skew * bent < 0, bent, skew + bent)
+    return Spread(found.value, found.error, found.dof, skew, step=step)
+
+
+def _bent(value: np.ndarray, replicates: np.ndarray) -> np.ndarray:
+    """How far, on average, the error of its denominator lifts a ratio."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = _spread(1 / value, 1 / replicates, replicates > 0).error
+    return value * (value * error) ** 2
 
 
 def rows(replicates: Sequence[ArrayLike], blocks: int) -> np.ndarray:
@@ -136,12 +279,16 @@ def _varies(value: ArrayLike, replicates: np.ndarray) -> np.ndarray:
 
 
 def _spread(value: ArrayLike, replicates: np.ndarray, varies: np.ndarray) -> Spread:
-    replicates = np.asarray(replicates, dtype=np.float64)
+    value = np.asarray(value, np.float64)
     blocks = replicates.shape[-1]
     if blocks < 2:
         nothing = np.full(np.shape(value), np.nan)
-        return Spread(np.asarray(value, np.float64), nothing, np.zeros(np.shape(value)))
-    with np.errstate(invalid="ignore", over="ignore"):
+        return Spread(value, nothing, np.zeros(np.shape(value)))
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         deviations = replicates - replicates.mean(axis=-1, keepdims=True)
-        error = np.sqrt((blocks - 1) / blocks * (deviations**2).sum(axis=-1))
-    return Spread(np.asarray(value, np.float64), error, varies.sum(axis=-1) - 1)
+        squares = (deviations**2).sum(axis=-1)
+        # A block that raises the value lowers what is left without it.
+        skew = -(deviations**3).sum(axis=-1) / squares**1.5
+    error = np.sqrt((blocks - 1) / blocks * squares)
+    skew = np.where(squares > 0, skew, 0.0)
+    return Spread(value, error, varies.sum(axis=-1) - 1, skew)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.invariance_validator import distances, intervals, reasons
+from components.invariance_validator import distances, intervals, reasons, spreads
 from components.invariance_validator.groups import Group, absence, groups_of
 from components.invariance_validator.kinds import (
     METRICS,
+    NORMS,
     OVERALL,
     RISK_VARIANCE,
     SCORE_DISTANCE,
@@ -63,6 +64,10 @@ class Outcome:
       limits: the one-sided limits, each at the rule's confidence; these decide.
       bound: the bound that is nearest.
       margin: distance of the limit from that bound; negative is the bad side.
+      needed: examples that would settle it, of a pair in both together; None where it
+        is settled, or where no number does.
+      would_be: PASS or FAIL, what these would settle it as if the value stays; None
+        where they only let it be judged.
     """
 
     verdict: str
@@ -76,6 +81,8 @@ class Outcome:
     limits: tuple[float, float] | None = None
     bound: float | None = None
     margin: float = -math.inf
+    needed: int | None = None
+    would_be: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
             if problem is None:
                 fit.append(cell)
             else:
-                outcomes.append(_refused(cell, problem))
+                outcomes.append(_refused(cell, problem, rule))
         usable.append(fit)
     verdicts = Counter(outcome.verdict for outcome in outcomes)
     if check.unit == "pairs":
@@ -136,6 +143,21 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
     return Judgement(outcomes, verdicts)
 
 
+def looked_at(
+    check: Check, table: SliceTable, rule: Rule
+) -> tuple[list[Cell], list[Outcome]]:
+    """The slices that a check looks at, and what it asks for and is not there.
+
+    Args:
+      check: what to judge.
+      table: the slices, evaluated or only counted.
+      rule: the examples that a slice needs.
+    """
+    groups = groups_of(check, table)
+    cells = [cell for group in groups for cell in group.cells]
+    return cells, _empty_groups(check, groups, table, rule)
+
+
 def _empty_groups(
     check: Check, groups: Sequence[Group], table: SliceTable, rule: Rule
 ) -> list[Outcome]:
@@ -152,7 +174,11 @@ def _empty_groups(
 
 def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
     metric = _MADE_FROM.get(check.metric, check.metric)
-    problem = cell.problem(metric, rule.min_examples)
+    compared = check.kind in ("gap", "baseline", "ood_drop")
+    released = cell.baseline if check.kind == "baseline" else None
+    if released is not None and _alike(cell, released, metric):
+        compared = False  # a copy of the released model
+    problem = cell.problem(metric, rule.min_examples, compared)
     if problem is not None or check.kind != "baseline":
         return problem
     if cell.baseline is None:
@@ -162,23 +188,42 @@ def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
             f"has {cell.examples:,} examples evaluated with this model but"
             f" {cell.baseline.examples:,} with the released one"
         )
-    return estimate_problem(cell.baseline, check.metric, " of the released model")
+    owner = " of the released model"
+    return estimate_problem(cell.baseline, check.metric, owner, compared)
 
 
-def _refused(cell: Cell, problem: Problem) -> Outcome:
+def _alike(cell: Cell, released: "SliceResult", metric: str) -> bool:
+    """Whether two models have the same value in all blocks, and so no difference."""
+    results = (cell.result, released)
+    pair = [r.metrics[metric] for r in results if r is not None and metric in r.metrics]
+    return (
+        len(pair) == 2
+        and pair[0].value == pair[1].value
+        and np.array_equal(pair[0].replicates, pair[1].replicates)
+    )
+
+
+def _refused(cell: Cell, problem: Problem, rule: Rule) -> Outcome:
     verdict, predicate = problem
     scope = tuple(feature for feature, _ in cell.key)
     reason = f"{cell.name} ({cell.split}) {predicate}"
-    return Outcome(verdict, cell.split, cell.name, scope, cell.examples, reason)
+    needed = cell.needed(rule.min_examples) if verdict == INSUFFICIENT_DATA else None
+    return Outcome(
+        verdict, cell.split, cell.name, scope, cell.examples, reason, needed=needed
+    )
 
 
 def _judge_cells(check: Check, cells: Sequence[Cell], rule: Rule) -> list[Outcome]:
     if not cells:
         return []
     if check.kind == "baseline":
-        spread = intervals.stack([_from_baseline(c, check.metric) for c in cells])
-    else:
+        found = [_from_baseline(cell, check.metric) for cell in cells]
+        spread = intervals.stack(found)
+    elif check.metric in NORMS:
         spread = distances.of_estimates([_estimate(c, check.metric) for c in cells])
+    else:
+        found = [spreads.single(_result(cell), check.metric) for cell in cells]
+        spread = intervals.stack(found)
     numbers = _judge_spread(check, spread, rule, len(cells))
     return [_outcome(check, [cell], numbers, i, rule) for i, cell in enumerate(cells)]
 
@@ -253,6 +298,7 @@ def _row(check: Check, cell: Cell, others: Sequence[Cell]) -> intervals.Spread:
         first.replicates,
         [estimate.value for estimate in rest],
         intervals.rows([e.replicates for e in rest], len(first.replicates)),
+        scale=spreads.scale(check.metric),
     )
 
 
@@ -267,16 +313,12 @@ def _estimate(cell: Cell, metric: str) -> "Estimate":
 
 def _from_baseline(cell: Cell, metric: str) -> intervals.Spread:
     assert cell.baseline is not None
-    released = cell.baseline.metrics[metric]
-    mine = _estimate(cell, metric)
-    return intervals.difference(
-        mine.value, mine.replicates, released.value, released.replicates
-    )
+    return spreads.change(_result(cell), cell.baseline, metric)
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """Arrays over slices: what `reasons.Finding` has, and more."""
+    """Arrays over slices, [slices]: what `reasons.Finding` has, and more."""
 
     verdict: np.ndarray
     value: np.ndarray
@@ -285,7 +327,7 @@ class _Judged:
     least: np.ndarray
     most: np.ndarray
     below: np.ndarray
-    interval: tuple[np.ndarray, np.ndarray]
+    two_sided: tuple[np.ndarray, np.ndarray]
     margin: np.ndarray
     tests: int
 
@@ -293,11 +335,22 @@ class _Judged:
 def _judge_spread(
     check: Check, spread: intervals.Spread, rule: Rule, tests: int
 ) -> _Judged:
+    """Judges slices that have a spread, all at once.
+
+    Args:
+      check: its bounds.
+      spread: of the compared numbers, [slices].
+      rule: the confidence.
+      tests: number of slices that a FAIL is corrected for.
+    """
     low = -math.inf if check.minimum is None else check.minimum
     high = math.inf if check.maximum is None else check.maximum
     lower, upper = spread.limits(rule.confidence)
     least, most = spread.limits(1 - (1 - rule.confidence) / max(tests, 1))
     passes = (lower >= low - _ROUNDING) & (upper <= high + _ROUNDING)
+    # A limit may be infinite as a missing bound is; the two do not decide.
+    under = np.full_like(lower, math.inf) if low == -math.inf else lower - low
+    over = np.full_like(upper, math.inf) if high == math.inf else high - upper
     fails = (most < low - _ROUNDING) | (least > high + _ROUNDING)
     return _Judged(
         verdict=_CODES[np.where(passes, 2, np.where(fails, 0, 1))],
@@ -306,9 +359,9 @@ def _judge_spread(
         upper=upper,
         least=least,
         most=most,
-        below=(lower - low) < (high - upper),
-        interval=spread.limits((1 + rule.confidence) / 2),
-        margin=np.fmin(lower - low, high - upper),
+        below=under < over,
+        two_sided=spread.limits((1 + rule.confidence) / 2),
+        margin=np.fmin(under, over),
         tests=tests,
     )
 
@@ -333,7 +386,8 @@ def _outcome(
         below=below,
         bound=bound,
     )
-    low, high = (float(a[i]) for a in numbers.interval)
+    low, high = (float(ends[i]) for ends in numbers.two_sided)
+    needed, would_be = reasons.settling(cells, found)
     scope = tuple(feature for feature, _ in cells[0].key)
     names = " / ".join(cell.name for cell in cells)
     return Outcome(
@@ -348,4 +402,6 @@ def _outcome(
         limits=(lower, upper),
         bound=bound,
         margin=float(numbers.margin[i]),
+        needed=needed,
+        would_be=would_be,
     )

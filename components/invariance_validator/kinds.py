@@ -21,22 +21,35 @@ Slice = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Metric:
-    """Range of a metric, and which end of it is the better one (or None)."""
+    """What is known of a metric before it is measured.
+
+    Attributes:
+      lower: end of its range.
+      upper: the other end.
+      better: which end is the better one, higher or lower, or None.
+      scale: on which its confidence limits are formed: identity, inverse (a ratio
+        whose denominator is an estimate) or logit; see `intervals`.
+      share_of: what it is a share of: examples, or pairs of a positive and a negative
+        (then it is as certain as a share of the rarer class, at least); None if it is
+        no share, and then says nothing with fewer than 20 examples of a class.
+    """
 
     lower: float
     upper: float
     better: str | None = None
+    scale: str = "identity"
+    share_of: str | None = None
 
 
 # What the config may name.
 METRICS = {
-    "auc": Metric(0.0, 1.0, "higher"),
+    "auc": Metric(0.0, 1.0, "higher", "logit", "pairs"),
     "log_loss": Metric(0.0, math.inf, "lower"),
-    "accuracy": Metric(0.0, 1.0, "higher"),
-    "calibration": Metric(0.0, math.inf),
+    "accuracy": Metric(0.0, 1.0, "higher", share_of="examples"),
+    "calibration": Metric(0.0, math.inf, scale="inverse"),
     CALIBRATION_SLOPE: Metric(-math.inf, math.inf),
     "calibration_intercept": Metric(-math.inf, math.inf),
-    "mean_label": Metric(0.0, 1.0),
+    "mean_label": Metric(0.0, 1.0, share_of="examples"),
     "mean_prediction": Metric(0.0, 1.0),
     "loss_variance": Metric(0.0, math.inf),
     "irm_gradient": Metric(-math.inf, math.inf),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.invariance_validator import distances, svg
+from components.invariance_validator import distances, intervals, spreads, svg
 from components.invariance_validator.decision import Decision
 from components.invariance_validator.dots import Dot, dot_plot, number
 from components.invariance_validator.judging import SEVERITY, Outcome
@@ -13,6 +13,7 @@ from components.invariance_validator.kinds import (
     CALIBRATION_ERROR,
     CALIBRATION_SLOPE,
     ENVIRONMENT,
+    NORMS,
     OVERALL,
     RISK_VARIANCE,
     SCORE_DISTANCE,
@@ -23,7 +24,7 @@ from components.invariance_validator.kinds import (
 from components.invariance_validator.slices import FAIL, PASS
 
 if TYPE_CHECKING:
-    from components.evaluator.results import Estimate, SliceResult
+    from components.evaluator.results import SliceResult
 
 MOST_DOTS = 24
 _MOST_PANELS = 12  # of one metric
@@ -71,13 +72,19 @@ class Section:
     panels: list[Panel]
 
 
-def interval(estimate: "Estimate", confidence: float) -> tuple[float, float] | None:
-    """Two-sided interval of an estimate, or None where it has none."""
-    found = distances.of_estimate(estimate)
-    if not found.usable:
+def interval(
+    result: "SliceResult", metric: str, confidence: float
+) -> tuple[float, float] | None:
+    """Two-sided interval of a metric on a slice, or None where it has none."""
+    found: intervals.Spread
+    if metric in NORMS:
+        found = distances.of_estimates([result.metrics[metric]])
+    else:
+        found = intervals.stack([spreads.single(result, metric)])
+    if not found.usable[0]:
         return None
     low, high = found.limits((1 + confidence) / 2)
-    return float(low), float(high)
+    return float(low[0]), float(high[0])
 
 
 def sections(
@@ -187,7 +194,7 @@ def _estimated(
     return Dot(
         label=_label(result.name, result.split, scope),
         value=estimate.value if known else None,
-        interval=interval(estimate, decision.rule.confidence),
+        interval=interval(result, metric, decision.rule.confidence),
         limits=outcome.limits if outcome else None,
         verdict=outcome.verdict if outcome else None,
         released=other if other is not None and math.isfinite(other) else None,

@@ -5,8 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.invariance_validator.checks import Check
-from components.invariance_validator.slices import FAIL, PASS, Cell, count, rounded
+from components.invariance_validator.slices import (
+    FAIL,
+    INSUFFICIENT_DATA,
+    PASS,
+    Cell,
+    count,
+    round_up,
+)
 
+_ROUNDING = 1e-12
 _HOPELESS = 1000  # times as many examples: not worth a number
 
 
@@ -206,17 +214,58 @@ def where(cell: Cell) -> str:
     return f"{cell.name} ({cell.split}, {count(cell.examples)})"
 
 
-def _settle(cells: Sequence[Cell], found: Finding) -> str:
-    """How many examples would settle it, if the value stays: errors go as 1/sqrt(n)."""
-    bound, value = found.bound, found.value
+def settling(cells: Sequence[Cell], found: Finding) -> tuple[int | None, str | None]:
+    """How many examples would settle it, if the value stays: errors go as 1/sqrt(n).
+
+    Args:
+      cells: the slice, or for a gap the two slices.
+      found: the numbers.
+
+    Returns:
+      Examples (of a gap in both slices together) and the verdict that they would
+      settle it as; (None, None) where it is settled or no number does.
+    """
+    if found.verdict != INSUFFICIENT_DATA:
+        return None, None
+    ahead, half = _distances(found)
+    if ahead == 0 or half / abs(ahead) > math.sqrt(_HOPELESS):
+        return None, None
+    examples = sum(cell.examples for cell in cells)
+    needed = round_up(examples * (half / ahead) ** 2)
+    return needed, PASS if ahead > 0 else FAIL
+
+
+def _distances(found: Finding) -> tuple[float, float]:
+    """How far the value is on the good side, and how far its limit is from it.
+
+    The limit is the one that settles it on that side.
+    """
     if found.below:
-        half = value - found.lower if value >= bound else found.most - value
+        ahead = found.value - found.bound
+        half = found.value - found.lower if ahead > 0 else found.most - found.value
     else:
-        half = found.upper - value if value <= bound else value - found.least
-    margin = abs(value - bound)
-    if margin == 0 or half / margin > math.sqrt(_HOPELESS):
-        return f"more than {_HOPELESS:,} times as many examples would settle it"
-    factor = (half / margin) ** 2
-    if len(cells) > 1:
-        return f"about {factor:.2g} times as many examples would settle it"
-    return f"about {rounded(cells[0].examples * factor)} examples would settle it"
+        ahead = found.bound - found.value
+        half = found.upper - found.value if ahead > 0 else found.value - found.least
+    return (0.0 if abs(ahead) < _ROUNDING else ahead), half
+
+
+def _settle(cells: Sequence[Cell], found: Finding) -> str:
+    """The end of a sentence: what would settle it."""
+    needed, would_be = settling(cells, found)
+    if needed is None:
+        ahead, _ = _distances(found)
+        if ahead == 0:
+            return "no number of examples settles it, for the value sits on the bound"
+        often = f"more than {_HOPELESS:,} times as many examples"
+    else:
+        often = f"about {needed:,} examples"
+        if len(cells) > 1:
+            often += " in both together"
+        if would_be == PASS:
+            return f"{often} would settle it"
+    if found.below == (found.value > found.bound):
+        return f"{often} would settle it"
+    return (
+        "no number of examples makes it pass where it stands, on the wrong side of the"
+        f" bound: with {often} it would fail"
+    )

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.invariance_validator.decision import Decision
+from components.invariance_validator.decision import CheckResult, Decision
 from components.invariance_validator.slices import MIN_PER_CLASS
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def decision_record(
         "blessed": decision.blessed,
         "confidence": decision.rule.confidence,
         "min_examples": decision.rule.min_examples,
-        "checks": [check.to_dict() for check in decision.checks],
+        "checks": [_checked(check) for check in decision.checks],
         "metrics": metrics,
         "undefined": undefined,
         "environments": {
@@ -68,6 +68,12 @@ def decision_record(
         "method": context.get("method"),
         "context": dict(context),
     }
+
+
+def _checked(check: CheckResult) -> dict[str, Any]:
+    """A check; an end of its interval that is infinite is null."""
+    ends = None if check.interval is None else [finite(end) for end in check.interval]
+    return {**check.to_dict(), "interval": ends}
 
 
 def to_json(record: Mapping[str, Any]) -> str:

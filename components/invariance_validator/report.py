@@ -95,6 +95,7 @@ def render(material: Material) -> str:
         colors=dots.COLORS,
         headline=_headline(decision),
         notes=material.notes,
+        waived=_waived(decision),
         checks=[
             _check(decision, check, result)
             for check, result in zip(decision.parsed, decision.checks, strict=True)
@@ -122,7 +123,7 @@ def _headline(decision: Decision) -> str:
     if decision.verdict == PASS:
         return "Every check is met. This model may be released."
     if decision.blessed:
-        return "Every check is met or may lack data. This model may be released."
+        return "Not every check is shown to be met. This model may be released."
     failed = sum(check.verdict == FAIL for check in decision.checks)
     lacking = sum(check.verdict == INSUFFICIENT_DATA for check in decision.checks)
     if not failed and not lacking:
@@ -132,6 +133,19 @@ def _headline(decision: Decision) -> str:
         parts.append(f"{lacking} {_are(lacking)} not settled by the data")
     found = f"Of {len(decision.checks)} checks, {' and '.join(parts)}."
     return f"{found} This model is not to be released."
+
+
+def _waived(decision: Decision) -> list[str]:
+    """What `allow_insufficient` lets pass, or would; the page has it in red."""
+    found = []
+    for check in decision.checks:
+        if check.name not in decision.rule.allow_insufficient:
+            continue
+        if check.verdict == INSUFFICIENT_DATA:
+            found.append(f"{check.name} is not shown and let pass all the same")
+        else:
+            found.append(f"{check.name} might have ended without enough data")
+    return found
 
 
 def _are(number: int) -> str:
@@ -241,7 +255,7 @@ def _described(
     result: "SliceResult", metric: str, label: str, confidence: float
 ) -> str:
     estimate = result.metrics[metric]
-    found = panels.interval(estimate, confidence)
+    found = panels.interval(result, metric, confidence)
     text = f"{label} {number(estimate.value)}"
     return f"{text} ({span(found)})" if found else text
 
@@ -352,11 +366,7 @@ def _table(material: Material) -> dict[str, Any]:
     confidence = material.decision.rule.confidence
     rows = []
     for result in found[:_MOST_ROWS]:
-        estimates = [result.metrics.get(metric) for metric in metrics]
-        cells = [
-            (number(e.value), span(panels.interval(e, confidence))) if e else ("–", "")
-            for e in estimates
-        ]
+        cells = [_measured(result, metric, confidence) for metric in metrics]
         rows.append(
             {
                 "name": result.name,
@@ -367,6 +377,14 @@ def _table(material: Material) -> dict[str, Any]:
             }
         )
     return {"metrics": metrics, "rows": rows, "more": len(found) - len(rows)}
+
+
+def _measured(result: "SliceResult", metric: str, confidence: float) -> tuple[str, str]:
+    """Value and interval of a cell of the table."""
+    if metric not in result.metrics:
+        return "–", ""
+    interval = panels.interval(result, metric, confidence)
+    return number(result.metrics[metric].value), span(interval)
 
 
 def _facts(material: Material) -> list[tuple[str, str]]:

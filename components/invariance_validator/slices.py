@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.invariance_validator import intervals
-from components.invariance_validator.checks import ENVIRONMENT, OVERALL
+from components.invariance_validator import spreads
+from components.invariance_validator.checks import ENVIRONMENT, METRICS, OVERALL
 
 if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
 
 OTHER = "other"
 MIN_PER_CLASS = 20
+_LEAST_MISSES = 3
 PASS, INSUFFICIENT_DATA, FAIL = "PASS", "INSUFFICIENT_DATA", "FAIL"
 
 Key = tuple[tuple[str, str], ...]
@@ -60,12 +61,16 @@ class Cell:
         """Whether pooled values are in it."""
         return any(v == OTHER and f != ENVIRONMENT for f, v in self.key)
 
-    def problem(self, metric: str, min_examples: int) -> Problem | None:
+    def problem(
+        self, metric: str, min_examples: int, compared: bool = False
+    ) -> Problem | None:
         """Why a metric of this slice can decide nothing.
 
         Args:
           metric: a key of `SliceResult.metrics`.
           min_examples: that a slice needs.
+          compared: whether it is subtracted from another; few events have exact limits
+            for a share, but not for a difference of shares.
 
         Returns:
           The verdict (FAIL or INSUFFICIENT_DATA) and the predicate of a sentence
@@ -87,14 +92,31 @@ class Cell:
             return FAIL, (
                 f"has {count(self.examples)} in the data but was not evaluated"
             )
-        return _class_problem(result) or estimate_problem(result, metric)
+        problem = _class_problem(result, metric, compared)
+        return problem or estimate_problem(result, metric, compared=compared)
+
+    def needed(self, min_examples: int) -> int | None:
+        """Examples with which a slice that is too small could be judged, or None."""
+        if self.examples < min_examples:
+            return min_examples
+        rare = spreads.rarer(self.result) if self.result is not None else MIN_PER_CLASS
+        if not 0 < rare < MIN_PER_CLASS:
+            return None
+        return round_up(self.examples * MIN_PER_CLASS / rare)
 
 
-def _class_problem(result: "SliceResult") -> Problem | None:
+def _class_problem(
+    result: "SliceResult", metric: str, compared: bool
+) -> Problem | None:
+    if not 0 <= result.positives <= result.examples:
+        impossible = f"{result.positives:,} positives of {count(result.examples)}"
+        return FAIL, f"has {impossible}, which cannot be"
     negatives = result.examples - result.positives
     rare = "positive" if result.positives <= negatives else "negative"
     found = min(result.positives, negatives)
-    if found >= MIN_PER_CLASS:
+    share_of = METRICS[metric].share_of if metric in METRICS else None
+    exact = share_of == "examples" or (share_of == "pairs" and found > 0)
+    if found >= MIN_PER_CLASS or (exact and not compared):
         return None
     text = f"has only {found} of the {count(MIN_PER_CLASS, f'{rare} example')} needed"
     if found > 0:
@@ -104,7 +126,7 @@ def _class_problem(result: "SliceResult") -> Problem | None:
 
 
 def estimate_problem(
-    result: "SliceResult", metric: str, owner: str = ""
+    result: "SliceResult", metric: str, owner: str = "", compared: bool = False
 ) -> Problem | None:
     """Why an evaluated metric can decide nothing, as `Cell.problem`.
 
@@ -112,6 +134,7 @@ def estimate_problem(
       result: of a slice.
       metric: a key of its metrics.
       owner: who has the metric, if not the candidate (" of the released model").
+      compared: as for `Cell.problem`.
     """
     if result.invalid_predictions:
         invalid = count(result.invalid_predictions, "prediction")
@@ -121,16 +144,26 @@ def estimate_problem(
         return FAIL, f"has no {metric}{owner}: it was not computed"
     if not math.isfinite(estimate.value):
         return FAIL, f"has an undefined {metric}{owner} ({estimate.value})"
-    spread = intervals.spread(estimate.value, estimate.replicates)
-    if spread.usable:
-        return None
-    if math.isfinite(spread.error):
-        why = f"its {metric}{owner} is the same in every block"
-    else:
-        why = f"its {metric}{owner} is undefined without one of the blocks"
-    return INSUFFICIENT_DATA, (
-        f"has no interval, for {why} of the data; only examples of more blocks would do"
-    )
+    kind = METRICS.get(metric)
+    if kind is not None and not kind.lower <= estimate.value <= kind.upper:
+        return FAIL, f"has an impossible {metric}{owner} ({estimate.value:g})"
+    spread = spreads.single(result, metric, exact=not compared)
+    if not spread.usable:
+        if math.isfinite(spread.error):
+            why = f"its {metric}{owner} is the same in every block"
+        else:
+            why = f"its {metric}{owner} is undefined without one of the blocks"
+        return INSUFFICIENT_DATA, (
+            f"has no interval, for {why} of the data; only examples of more blocks"
+            " would do"
+        )
+    misses = spreads.misses(result, metric) if compared else math.inf
+    if misses < _LEAST_MISSES:
+        return INSUFFICIENT_DATA, (
+            f"is too close to the end of {metric}'s range to be compared{owner}:"
+            f" {misses:.1f} examples make the difference, and it takes {_LEAST_MISSES}"
+        )
+    return None
 
 
 class SliceTable:
@@ -306,9 +339,14 @@ def count(number: int, what: str = "example") -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def rounded(number: float) -> str:
-    """A rough number, rounded up to two digits: `4,800`."""
+def round_up(number: float) -> int:
+    """A rough number, up to two digits: 4,721 is 4,800."""
     if number <= 10:
-        return str(math.ceil(number))
+        return math.ceil(number)
     unit = 10 ** (math.floor(math.log10(number)) - 1)
-    return f"{math.ceil(number / unit - 1e-9) * unit:,}"
+    return math.ceil(number / unit - 1e-9) * unit
+
+
+def rounded(number: float) -> str:
+    """As `round_up`, in words: `4,800`."""
+    return f"{round_up(number):,}"

@@ -23,6 +23,7 @@ STAGES = [
     "SchemaGen",
     "EnvironmentValidator",
     "ExampleValidator",
+    "GroupSizeValidator",
     "Transform",
     "Trainer",
     "LatestBlessedModel",

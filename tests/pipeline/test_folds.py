@@ -28,7 +28,8 @@ class TestGraph:
         graph = self.graph(config, config.data.training)
         kinds = [
             *("MultiEnvExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator"),
-            *("Transform", "Trainer", "Evaluator", "InvarianceValidator"),
+            *("GroupSizeValidator", "Transform", "Trainer", "Evaluator"),
+            "InvarianceValidator",
         ]
         names = {f"{kind}.{i}" for kind in kinds for i in (1, 2, 3)}
         assert {node.id for node in graph.components} == names | {"SourceManifest"}
@@ -63,7 +64,7 @@ class TestGraph:
         name = "a" * 63
         config = load_config(str(project.config), sets=[f"name={name}"])
         nodes = tfx_local.prepare(self.graph(config, self.ODD), "a run")
-        assert len(nodes) == 1 + 3 * 8
+        assert len(nodes) == 1 + 3 * 9
 
     def test_a_run_is_never_built_from_it(self, project):
         from pipeline.pipeline import create_pipeline

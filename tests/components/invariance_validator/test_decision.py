@@ -1,5 +1,10 @@
-"""Truth tables, by the t table: t(0.95, 19) = 1.729 and t(0.975, 19) = 2.093."""
+"""Truth tables, by the t table: t(0.95, 19) = 1.729 and t(0.975, 19) = 2.093.
 
+The limits of mean_prediction are formed on its own scale, those of auc on another.
+"""
+
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
@@ -10,6 +15,7 @@ WORST = {"worst": {"auc": {"min": 0.65}}}
 # The environments are always expected; where a test has none, it says what it looks at.
 HERE = {"worst": {"auc": {"min": 0.65, "over": "overall"}}}
 CARRIERS = {"worst": {"auc": {"min": 0.65, "over": ["overall", "carrier"]}}}
+MEAN = {"mean_prediction": {"min": 0.65, "over": ["overall", "carrier"]}}
 
 
 def only(decision):
@@ -37,8 +43,8 @@ def only(decision):
     ],
 )
 def test_one_slice(make, bound, value, verdict):
-    checks = {"worst": {"auc": {**bound, "over": "overall"}}}
-    found = only(decide([make.result(auc=value)], {}, checks))
+    checks = {"worst": {"mean_prediction": {**bound, "over": "overall"}}}
+    found = only(decide([make.result(mean_prediction=value)], {}, checks))
     assert found.verdict == verdict
     assert found.value == value
     low, high = found.interval
@@ -52,15 +58,20 @@ def carriers(make, count, **metrics):
 
 
 def test_a_pass_needs_every_slice_and_no_correction(make):
-    results = [*carriers(make, 40, auc=0.6673), make.result(auc=0.6673)]
-    assert decide(results, {}, CARRIERS).verdict == PASS
+    results = [
+        *carriers(make, 40, mean_prediction=0.6673),
+        make.result(mean_prediction=0.6673),
+    ]
+    assert decide(results, {}, {"worst": MEAN}).verdict == PASS
 
 
 def test_a_fail_is_corrected_for_the_number_of_slices(make):
     # Five slices: one-sided 0.99, t = 2.539, so FAIL below 0.65 - 0.02539.
-    others = carriers(make, 4, auc=0.8)
+    others = carriers(make, 4, mean_prediction=0.8)
     for value, verdict in ((0.6246, FAIL), (0.6247, LACK)):
-        found = only(decide([make.result(auc=value), *others], {}, CARRIERS))
+        found = only(
+            decide([make.result(mean_prediction=value), *others], {}, {"worst": MEAN})
+        )
         assert (found.verdict, found.slice) == (verdict, "overall")
 
 
@@ -91,8 +102,6 @@ def test_a_slice_that_fails_goes_before_one_that_lacks_data(make):
         ({"auc": float("inf")}, FAIL, "undefined auc (inf)"),
         ({"log_loss": 0.3}, FAIL, "no auc: it was not computed"),
         ({"auc": 0.9, "examples": 199}, LACK, "only 199 of the 200 examples"),
-        ({"auc": 0.9, "positives": 19}, LACK, "only 19 of the 20 positive examples"),
-        ({"auc": 0.9, "positives": 981}, LACK, "only 19 of the 20 negative examples"),
         ({"auc": float("nan"), "positives": 0}, LACK, "only 0 of the 20 positive"),
         ({"auc": (1.0, 0.0)}, LACK, "the same in every block"),
         ({"auc": (0.9, float("nan"))}, LACK, "undefined without one of the blocks"),
@@ -103,6 +112,20 @@ def test_what_is_undefined_or_too_small_never_passes(make, changes, verdict, wor
     good = make.result("carrier=AA", auc=0.9)
     found = only(decide([make.result(**changes), good], {}, CARRIERS))
     assert found.verdict == verdict
+    assert words in found.reason
+
+
+@pytest.mark.parametrize(
+    ("positives", "words"),
+    [
+        (19, "only 19 of the 20 positive examples"),
+        (981, "only 19 of the 20 negative examples"),
+    ],
+)
+def test_what_is_no_share_says_nothing_with_few_of_a_class(make, positives, words):
+    checks = {"worst": {"log_loss": {"max": 0.6, "over": "overall"}}}
+    found = only(decide([make.result(log_loss=0.1, positives=positives)], {}, checks))
+    assert found.verdict == LACK
     assert words in found.reason
 
 
@@ -387,9 +410,10 @@ def test_the_verdict_is_the_worst_and_the_blessing_needs_all(make):
 
 def test_confidence_moves_the_limit(make):
     # t(0.99, 19) = 2.539
-    results = [make.result(auc=0.6754)]
-    assert decide(results, {}, HERE, {"confidence": 0.99}).verdict == PASS
-    assert decide(results, {}, HERE, {"confidence": 0.995}).verdict == LACK
+    results = [make.result(mean_prediction=0.6754)]
+    checks = {"worst": {"mean_prediction": {"min": 0.65, "over": "overall"}}}
+    assert decide(results, {}, checks, {"confidence": 0.99}).verdict == PASS
+    assert decide(results, {}, checks, {"confidence": 0.995}).verdict == LACK
 
 
 def test_the_same_slice_twice_is_an_error(make):
@@ -400,8 +424,116 @@ def test_the_same_slice_twice_is_an_error(make):
 def test_replicates_with_few_blocks_are_wider(make):
     # Four blocks vary: t(0.95, 3) = 2.353; error = 0.01 * sqrt(4 / 20).
     signs = np.where(np.arange(20) < 4, make.signs, 0.0)
-    results = [make.result(auc=make.estimate(0.66, 0.01, signs))]
+    results = [make.result(mean_prediction=make.estimate(0.66, 0.01, signs))]
     limit = 2.353 * 0.01 * np.sqrt(0.2)
     for bound, verdict in ((0.66 - limit - 1e-5, PASS), (0.66 - limit + 1e-5, LACK)):
-        checks = {"worst": {"auc": {"min": float(bound), "over": "overall"}}}
+        checks = {
+            "worst": {"mean_prediction": {"min": float(bound), "over": "overall"}}
+        }
         assert decide(results, {}, checks).verdict == verdict
+
+
+def decided(results, kind, metric, **bounds):
+    leaf = {**bounds, "over": "environment"}
+    checks = {kind: leaf if kind == metric else {metric: leaf}}
+    return decide(results, {}, checks, {"min_examples": 1}).verdict
+
+
+@st.composite
+def measured(draw, make):
+    """Three environments with any values, replicates and classes."""
+    found = []
+    for i, name in enumerate(("EWR", "JFK", "LGA")):
+        rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+        value = draw(st.floats(0.05, 0.95))
+        spread = draw(st.sampled_from([0.0, 1e-4, 0.003, 0.02]))
+        replicates = np.clip(value + spread * rng.standard_gamma(0.5, 20), 0, 1)
+        metrics = {
+            metric: make.estimate(value, 0.0)
+            for metric in ("auc", "accuracy", "calibration", "log_loss")
+        }
+        for estimate in metrics.values():
+            estimate.replicates[:] = replicates
+        positives = draw(st.sampled_from([0, 1, 7, 19, 20, 150]))
+        split = "ood" if i == 2 else "eval"
+        one = make.result(f"environment={name}", split, 300, positives, **metrics)
+        found.append(one)
+    return found
+
+
+ORDER = [FAIL, LACK, PASS]
+
+
+@hypothesis.given(
+    st.data(),
+    st.sampled_from(["auc", "accuracy", "calibration", "log_loss"]),
+    st.sampled_from(["worst min", "worst max", "gap max"]),
+    st.floats(0.01, 0.99),
+    st.floats(0.01, 0.99),
+)
+@hypothesis.settings(
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+def test_a_looser_bound_never_makes_a_verdict_worse(
+    make, data, metric, where, first, second
+):
+    results = data.draw(measured(make))
+    kind, key = where.split()
+    strict, loose = sorted([first, second], reverse=key == "min")
+    hard, easy = (
+        decided(results, kind, metric, **{key: bound}) for bound in (strict, loose)
+    )
+    assert ORDER.index(hard) <= ORDER.index(easy)
+
+
+@pytest.mark.parametrize(
+    ("value", "positives", "verdict"),
+    [
+        # All of 19 pairs' worth right, with 20 blocks: 0.05^(1/19) = 0.854.
+        (1.0, 19, PASS),
+        (1.0, 7, PASS),  # 0.05^(1/7) = 0.652
+        (1.0, 6, LACK),  # 0.607
+        (0.9, 19, PASS),  # at least binom.cdf's: beta.ppf(0.05, 17.1, 2.9) = 0.706
+        (0.85, 19, LACK),  # 0.648
+    ],
+)
+def test_an_auc_of_few_has_the_limits_of_a_share_of_the_rarer_class(
+    make, value, positives, verdict
+):
+    import dataclasses
+
+    estimate = make.estimate(value, 0.0 if value == 1 else 0.01)
+    one = make.result(positives=positives, auc=estimate)
+    one = dataclasses.replace(one, block_examples=(50,) * 20)
+    assert decide([one], {}, HERE).verdict == verdict
+
+
+def test_a_perfect_model_is_as_sure_as_its_blocks_are_many(make):
+    # Who knows what belongs together: 0.05^(1/20) = 0.861, however many examples.
+    import dataclasses
+
+    one = make.result(examples=100_000, accuracy=make.estimate(1.0, 0.0))
+    one = dataclasses.replace(one, block_examples=(5000,) * 20)
+    for bound, verdict in ((0.86, PASS), (0.862, LACK)):
+        checks = {"worst": {"accuracy": {"min": bound, "over": "overall"}}}
+        assert decide([one], {}, checks).verdict == verdict
+
+
+@pytest.mark.parametrize(("auc", "verdict"), [(0.984, PASS), (0.989, LACK)])
+def test_aucs_next_to_one_are_not_compared(make, auc, verdict):
+    # 250 positives x (1 - auc) is what keeps them from 1: three at least.
+    results = [
+        make.result(f"environment={name}", auc=(auc, 0.0001)) for name in ("A", "B")
+    ]
+    assert only(decide(results, {}, gap())).verdict == verdict
+
+
+@pytest.mark.parametrize(("examples", "verdict"), [(290, LACK), (310, PASS)])
+def test_a_change_of_a_share_may_wait_for_a_single_example(make, examples, verdict):
+    # 3.0 / n must be below the drop that is allowed: 300 examples for 0.01.
+    both = {"examples": examples, "positives": 100, "accuracy": (0.9, 0.01)}
+    results = [make.result(**both), make.result(model="baseline", **both)]
+    checks = {"baseline": {"accuracy": {"max_drop": 0.01, "over": "overall"}}}
+    assert only(decide(results, {}, checks)).verdict == verdict

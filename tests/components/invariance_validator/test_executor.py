@@ -17,12 +17,14 @@ MODEL_ID, BASELINE_ID = 11, 7
 def run(tmp_path, monkeypatch, make):
     """Runs the executor; returns blessing, report and the decision."""
 
-    def go(auc, baseline=False, counts=True, results=None, **properties):
+    def go(auc, baseline=False, counts=True, results=None, of="model", **properties):
         found = [make.result("environment=EWR", auc=auc, log_loss=0.5)]
         if baseline:
             found.append(make.result("environment=EWR", auc=0.7, model="baseline"))
         found = found if results is None else results
         monkeypatch.setattr(executor, "load_results", lambda uri: found)
+        models = {"candidate": str(tmp_path / of / "Format-Serving")}
+        monkeypatch.setattr(executor, "evaluated_models", lambda uri: {"eval": models})
         inputs = {
             "evaluation": standard_artifacts.ModelEvaluation(),
             "examples": standard_artifacts.Examples(),
@@ -129,6 +131,13 @@ def test_examples_without_counts_are_an_error(run, tmp_path):
     assert not (tmp_path / "outputs" / "blessing" / "1").exists()
     with open(tmp_path / "outputs" / "error.json") as file:
         assert "carry no counts" in json.load(file)["sentence"]
+
+
+@pytest.mark.parametrize("of", ["model2", "mode", "baseline_model"])
+def test_an_evaluation_of_another_model_is_an_error(run, tmp_path, of):
+    with pytest.raises(DataError, match="the one to decide on is"):
+        run(0.9, of=of)
+    assert not (tmp_path / "outputs" / "blessing" / "1").exists()
 
 
 def test_kubeflow_takes_it_for_an_evaluator():

@@ -36,30 +36,93 @@ def test_a_fail_says_for_how_many_slices(make):
 def test_too_little_data_says_how_much_would_do(make):
     # 0.66 is 0.01 above the bound; 1.729 * 0.02 = 0.0346 must shrink to that, which
     # takes (3.458)^2 = 12 times as many examples: 12,000.
-    result = make.result(examples=1000, auc=(0.66, 0.02))
+    result = make.result(examples=1000, mean_prediction=(0.66, 0.02))
     leaf = {"min": 0.65, "over": "overall"}
-    assert reason([result], {"worst": {"auc": leaf}}) == (
-        "auc of overall (eval, 1,000 examples) is 0.660, which is neither shown to meet"
-        " the bound of 0.65 (at least 0.625) nor to miss it (at most 0.695) with"
-        " 95 % confidence; about 12,000 examples would settle it."
+    assert reason([result], {"worst": {"mean_prediction": leaf}}) == (
+        "mean_prediction of overall (eval, 1,000 examples) is 0.660, which is neither"
+        " shown to meet the bound of 0.65 (at least 0.625) nor to miss it (at most"
+        " 0.695) with 95 % confidence; about 12,000 examples would settle it."
     )
 
 
-@pytest.mark.parametrize("value", [0.65, 0.6500001])
+def unsettled(make, value, error=0.02, **bounds):
+    """Sentence and numbers of the one slice."""
+    result = make.result(examples=1000, mean_prediction=(value, error))
+    leaf = {**(bounds or {"min": 0.65}), "over": "overall"}
+    (check,) = decide([result], {}, {"worst": {"mean_prediction": leaf}}).checks
+    (one,) = check.unsettled
+    assert (one["split"], one["slice"], one["examples"]) == ("eval", "overall", 1000)
+    return check.reason, one["needed"], one["would_be"]
+
+
+def test_on_the_bound_no_number_settles_it(make):
+    words, needed, would_be = unsettled(make, 0.65)
+    assert "no number of examples settles it, for the value sits on the bound" in words
+    assert (needed, would_be) == (None, None)
+
+
+@pytest.mark.parametrize("value", [0.6500001, 0.6499999])
 def test_at_the_bound_no_number_is_promised(make, value):
-    result = make.result(auc=(value, 0.02))
-    leaf = {"min": 0.65, "over": "overall"}
-    found = reason([result], {"worst": {"auc": leaf}})
-    assert "more than 1,000 times as many examples" in found
+    words, needed, would_be = unsettled(make, value)
+    assert "more than 1,000 times as many examples" in words
+    assert (needed, would_be) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "would_be"),
+    [
+        (0.66, {"min": 0.65}, "PASS"),
+        (0.64, {"max": 0.65}, "PASS"),
+        (0.64, {"min": 0.65}, "FAIL"),
+        (0.66, {"max": 0.65}, "FAIL"),
+        (0.64, {"min": 0.6, "max": 0.65}, "PASS"),
+    ],
+)
+def test_what_would_settle_it_is_a_number(make, value, bounds, would_be):
+    # (1.729 * 0.02 / 0.01)^2 = 11.96 times 1,000 examples.
+    words, needed, found = unsettled(make, value, **bounds)
+    assert (needed, found) == (12_000, would_be)
+    wrong = "no number of examples makes it pass where it stands, on the wrong side"
+    assert (wrong in words) == (would_be == "FAIL")
+    assert "about 12,000 examples" in words
+    # With so many the error is 0.02 / sqrt(12), and the verdict is as announced.
+    leaf = {**bounds, "over": "overall"}
+    better = make.result(examples=12_000, mean_prediction=(value, 0.02 / 12**0.5))
+    checks = {"worst": {"mean_prediction": leaf}}
+    assert decide([better], {}, checks).verdict == would_be
+
+
+def test_what_is_too_small_says_how_many_would_let_it_be_judged(make):
+    leaf = {"worst": {"log_loss": {"max": 0.6, "over": "overall"}}}
+    for changes, needed in (({"examples": 150}, 200), ({"positives": 10}, 2_000)):
+        (check,) = decide([make.result(log_loss=0.1, **changes)], {}, leaf).checks
+        (one,) = check.unsettled
+        assert (one["needed"], one["would_be"]) == (needed, None)
+
+
+def test_a_gap_needs_examples_of_both(make):
+    # Value 0.02, bound 0.03, limit 1.729 * 0.02: 11.96 times 2,000.
+    results = [
+        make.result("environment=EWR", mean_prediction=0.70),
+        make.result(
+            "environment=LGA",
+            "ood",
+            mean_prediction=make.estimate(0.68, 0.01, -make.signs),
+        ),
+    ]
+    checks = {"gap": {"mean_prediction": {"max": 0.03, "over": "environment"}}}
+    (check,) = decide(results, {}, checks).checks
+    assert check.unsettled[0]["needed"] == 24_000
+    assert "about 24,000 examples in both together would settle it" in check.reason
 
 
 def test_few_examples_and_few_of_a_class(make):
-    leaf = {"worst": {"auc": {"min": 0.65, "over": "overall"}}}
-    assert reason([make.result(examples=150, auc=0.9)], leaf) == (
+    leaf = {"worst": {"log_loss": {"max": 0.65, "over": "overall"}}}
+    assert reason([make.result(examples=150, log_loss=0.1)], leaf) == (
         "overall (eval) has only 150 of the 200 examples needed; 50 more would do."
     )
     # 10 of 1,000 are positive, so 20 take 2,000.
-    assert reason([make.result(positives=10, auc=0.9)], leaf) == (
+    assert reason([make.result(positives=10, log_loss=0.1)], leaf) == (
         "overall (eval) has only 10 of the 20 positive examples needed; about 2,000"
         " examples in all would do."
     )

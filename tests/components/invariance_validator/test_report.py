@@ -1,8 +1,10 @@
+import json
 import re
 from xml.etree import ElementTree
 
 import pytest
 
+from components.evaluator.results import Estimate
 from components.invariance_validator import report
 from components.invariance_validator.decision import decide
 from components.invariance_validator.record import decision_record, to_json
@@ -157,6 +159,35 @@ def test_the_banner_says_it_in_a_word(make, bad, word, promise):
     assert promise in text_of(banner)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (0.5, "worst.auc is not shown and let pass all the same."),
+        (0.001, "worst.auc might have ended without enough data."),
+    ],
+)
+def test_what_is_let_pass_without_data_is_said_in_red(make, error, words):
+    results = [make.result("environment=EWR", auc=(0.7, error), log_loss=0.5)]
+    checks = {
+        "worst": {
+            "auc": {"min": 0.65, "over": "environment"},
+            "log_loss": {"max": 0.6, "over": "environment"},
+        }
+    }
+    for allowed in ([], ["worst.auc"]):
+        decision = decide(results, {}, checks, {"allow_insufficient": allowed})
+        html = report.render(report.Material(decision, results, {}, {}, None, {}))
+        waived = [e for e in parsed(html).iter("p") if "waived" in e.get("class", "")]
+        assert len(waived) == len(allowed)
+        assert decision.blessed == (bool(allowed) or error < 0.01)
+    (one,) = waived
+    assert words in text_of(one)
+    # The colour of its class is that of a failure.
+    assert one.get("class").split()[1] == "FAIL"
+    assert re.search(r"\.FAIL \{ --is: #b3261e; \}", html)
+    assert ".waived { color: var(--is);" in html
+
+
 def test_nothing_is_fetched_and_nothing_runs(make):
     html, _ = page(make, FLIGHTS, history=HISTORY)
     root = parsed(html)
@@ -290,4 +321,21 @@ def test_the_record_is_strict_json_and_says_why_a_number_is_missing(make):
         "slice",
         "examples",
         "reason",
+        "unsettled",
     }
+
+
+def test_a_ratio_without_an_upper_limit_is_shown_and_kept(make):
+    # 1 / 1.25 +- 2.09 * 0.5 reaches below 0: the ratio has no upper limit.
+    inverse = make.estimate(0.8, 0.5).replicates
+    wide = Estimate(1.25, 1 / inverse)
+    results = [make.result("environment=EWR", calibration=wide, bins=make.curve())]
+    for bounds in ({"min": 0.5}, {"max": 2.0}, {"min": 0.5, "max": 2.0}):
+        checks = {"worst": {"calibration": {**bounds, "over": "environment"}}}
+        decision = decide(results, {}, checks)
+        assert decision.verdict == "INSUFFICIENT_DATA" or "max" not in bounds
+        material = report.Material(decision, results, {}, {}, None, {})
+        parsed(report.render(material))
+        record = json.loads(to_json(decision_record(decision, results, {}, {})))
+        low, high = record["checks"][0]["interval"]
+        assert high is None and 0 < low < 1.25

@@ -1,0 +1,1 @@
+"""GroupSizeValidator: refuses checks that groups of this size can never pass."""

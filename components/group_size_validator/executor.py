@@ -1,0 +1,56 @@
+"""Executor of GroupSizeValidator."""
+
+import json
+import logging
+import os
+from typing import Any
+
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from components.errors import DataError, tells_reason
+from components.group_size_validator import shortfalls
+
+CHECKS_KEY = "checks"
+VERDICT_KEY = "verdict"
+EXAMPLES_KEY = "examples"
+SIZES_KEY = "sizes"
+SIZES_FILE = "sizes.json"
+COUNTS_PROPERTY = "counts"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Compares the checks with the counts on the examples."""
+
+    @tells_reason
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the component for inputs, outputs and properties.
+
+        Raises:
+          DataError: a check can pass with no model, or the examples carry no counts.
+        """
+        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+        counts = examples.get_string_custom_property(COUNTS_PROPERTY)
+        if not counts:
+            raise DataError(
+                f"the examples at {examples.uri} carry no counts; make them with"
+                " MultiEnvExampleGen"
+            )
+        checks, verdict = (
+            json.loads(exec_properties.get(key) or "{}")
+            for key in (CHECKS_KEY, VERDICT_KEY)
+        )
+        found = shortfalls.find(checks, verdict, json.loads(counts))
+        if (sentence := shortfalls.sentence(found)) is not None:
+            raise DataError(sentence)
+        sizes = artifact_utils.get_single_instance(output_dict[SIZES_KEY])
+        fileio.makedirs(sizes.uri)
+        with fileio.open(os.path.join(sizes.uri, SIZES_FILE), "w") as file:
+            file.write(json.dumps({"shortfalls": [one.to_dict() for one in found]}))
+        logging.info("%d slices are too small and allowed to be", len(found))
