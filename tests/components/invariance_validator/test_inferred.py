@@ -86,6 +86,7 @@ def test_bad_rows_of_both_stages_are_told_together():
 def test_executor_report_and_record_carry_the_note(make, tmp_path, monkeypatch):
     results = [make.result(f"environment={name}", auc=0.9) for name in NAMES]
     monkeypatch.setattr(executor, "load_results", lambda uri: results)
+    monkeypatch.setattr(executor, "evaluated_models", lambda uri: {})
     inputs = {
         "evaluation": standard_artifacts.ModelEvaluation(),
         "examples": standard_artifacts.Examples(),
