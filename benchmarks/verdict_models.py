@@ -289,15 +289,16 @@ def statistics_of(grid: Grid, counts: np.ndarray) -> list[st.Statistics]:
     columns = kinds.sums[:, [st.WEIGHT, st.LABEL, st.PREDICTION]]
     fine_sums = _by_bin(columns, fine_index, len(fine))
     weight, label = kinds.sums[:, st.WEIGHT], kinds.sums[:, st.LABEL]
+    prediction, logits = kinds.sums[:, st.PREDICTION], kinds.logits
     columns = np.column_stack(
-        [weight, label, weight * kinds.logits, weight * kinds.logits**2]
+        [weight, label, weight * logits, weight * logits**2, prediction]
     )
     coarse_sums = _by_bin(columns, coarse_index, len(coarse))
     keys = (np.arange(BLOCKS)[:, None] * st.COARSE_BINS + coarse).reshape(-1)
     found = []
     for one in counts.astype(np.float64):
         whole = (one.sum(axis=0) @ fine_sums).reshape(-1, 3)
-        parts = (one @ coarse_sums).reshape(-1, 4)
+        parts = (one @ coarse_sums).reshape(-1, columns.shape[1])
         there, here = whole[:, 0] > 0, parts[:, 0] > 0
         found.append(
             st.Statistics(
