@@ -57,11 +57,12 @@ class Asked:
         *,
         feature: str = "",
         split: str = "",
+        at_most: c.Level = c.ERROR,
     ) -> None:
-        """Keeps a finding, unless its check is off."""
+        """Keeps a finding, unless its check is off; `at_most` lowers its level."""
         if not self.on(check):
             return
-        level = self._checks[check].level
+        level = max(self._checks[check].level, at_most, key=c.LEVELS.index)
         self.found.append(
             Finding(
                 check,

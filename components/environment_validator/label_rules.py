@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from components.environment_validator import comparing
+from components.environment_validator.checks import ERROR, WARN
 from components.environment_validator.comparing import Comparison
 from components.environment_validator.evidence import Evidence
 from components.environment_validator.findings import Asked, named
@@ -97,18 +98,26 @@ def _agreement(evidence: Evidence, asked: Asked) -> None:
             pairs.append((i, j))
     if not pairs:
         return
-    i, j = min(pairs, key=lambda p: auc[p[0], p[1]])
+    within = [p for p in pairs if all(map(evidence.is_training, p))]
+    i, j = min(within or pairs, key=lambda p: auc[p[0], p[1]])
     # Against most others is odd; of two, the one that is held out, or the second.
     times = [sum(e in pair for pair in pairs) for e in range(len(names))]
     odd = max((i, j), key=lambda e: (times[e], e))
     other = i if odd == j else j
+    mend = (
+        "check that the label is not swapped there"
+        if within
+        else "check that the label is not swapped there; if it is not, what is held out"
+        " shows a feature that misleads, which is what a penalty is for"
+    )
     asked.add(
         "label_agreement",
         [names[odd], names[other]],
         auc[other, odd],
         f"what tells the label in {names[other]} tells its opposite in {names[odd]}"
-        f" (AUC {auc[other, odd]:.3f}, where {auc[odd, odd]:.3f} is possible); check"
-        " that the label is not swapped there",
+        f" (AUC {auc[other, odd]:.3f}, where {auc[odd, odd]:.3f} is possible); {mend}",
+        # What is held out may differ in just this: then it is no error.
+        at_most=ERROR if within else WARN,
     )
 
 

@@ -1,5 +1,7 @@
 """Every defect that is planted is found and named, and nothing where nothing is."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -56,6 +58,14 @@ def test_environments_that_are_alike_leave_a_penalty_nothing(inspector, world):
     findings, _ = inspector.findings(halves)
     (found,) = [f for f in findings if f.check == "alike"]
     assert found.environments == ("a", "b")
+
+
+def test_a_label_that_turns_only_where_it_is_held_out_is_no_error(inspector, world):
+    roles = dataclasses.replace(ROLES, victim="west")
+    turned = planted._swapped_label(world, roles, np.random.default_rng(0))
+    findings, _ = inspector.findings(turned)
+    (found,) = [f for f in findings if f.check == "label_agreement"]
+    assert (found.level, found.environments[0]) == ("warn", "west")
 
 
 def test_two_environments_are_too_few_for_two_features_that_mislead(inspector, world):
