@@ -262,7 +262,7 @@ def write_settings(folder, path):
         "import json, sys\n"
         "from pipeline.config_io import load_config\n"
         "from pipeline.eval_config import slices\n"
-        "from pipeline.pipeline import custom_config\n"
+        "from pipeline.stages import custom_config\n"
         "config = load_config(sys.argv[1])\n"
         "told = {'custom_config': custom_config(config), 'slices': slices(config)}\n"
         "open(sys.argv[2], 'w').write(json.dumps(told))\n"

@@ -53,7 +53,7 @@ def make_artifacts(root):
     (train,) = artifacts.glob("MultiEnvExampleGen/examples/*/Split-train")
     (graph,) = artifacts.glob("Transform/transform_graph/*")
     from pipeline.config_io import load_config
-    from pipeline.pipeline import custom_config
+    from pipeline.stages import custom_config
 
     return [str(train / "*")], str(graph), custom_config(load_config(str(CONFIG)))
 

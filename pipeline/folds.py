@@ -74,7 +74,7 @@ def _parts(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _read_names(config: PipelineConfig) -> tuple[str, ...]:
-    from pipeline.pipeline import training_environments
+    from pipeline.stages import training_environments
 
     names = tuple(training_environments(config))
     sources_check.check_environment_names(config, names)
@@ -96,7 +96,7 @@ def summarize(
 ) -> dict[str, Any]:
     """The fields of `schema/summary.schema.json`, `folds` among them."""
     from components.invariance_validator.judging import SEVERITY
-    from pipeline.pipeline import versions
+    from pipeline.stages import versions
 
     error = progress.error([part for part, _ in _parts(names)])
     common = "" in progress.errors

@@ -1,7 +1,7 @@
 """What is wrong with the environments: a sentence each, by the checks' bounds."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.environment_validator import checks as c
@@ -111,11 +111,3 @@ def as_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
         {**dataclasses.asdict(f), "environments": list(f.environments)}
         for f in findings
     ]
-
-
-def by_level(findings: Sequence[Finding]) -> Iterator[tuple[str, list[Finding]]]:
-    """(level, its findings) for each level that has any."""
-    for level in c.LEVELS:
-        mine = [f for f in findings if f.level == level]
-        if mine:
-            yield level, mine
