@@ -295,6 +295,7 @@ DEFECTS: tuple[Defect, ...] = (
         _numbers(lambda r: r.length, lambda v: v * 1.609344),
         ("unit",),
         lambda r: r.length,
+        error=False,
     ),
     Defect(
         "per cent here, shares there",

@@ -6,12 +6,13 @@ from collections.abc import Callable
 import numpy as np
 
 from components.environment_validator import comparing, units
+from components.environment_validator.checks import ERROR, WARN
 from components.environment_validator.evidence import Evidence, missing_rates
 from components.environment_validator.findings import Asked, named, percent
 from components.environment_validator.sampled import CATEGORY, NUMBER, Feature
 
 _VARIES = 0.5  # a number of which no value has a larger share varies
-_WIDTHS = 1.0  # so far beyond the others' range is far beyond it
+_WIDTHS = 3.0  # so far beyond the others' range is far beyond it
 
 
 def judge(evidence: Evidence, asked: Asked, candidates: tuple[str, ...]) -> None:
@@ -243,6 +244,8 @@ def _converted(
         f" {named([names[i] for i in others])} {how} comes to {one.after:.2f} pooled"
         f" deviations of {names[pair[1]]}, from {one.before:.2f}; {mend}",
         feature=feature.name,
+        # Other seasons, or other patients, may look like a conversion by chance.
+        at_most=WARN if check == "unit" and not one.is_clear else ERROR,
     )
     return True
 

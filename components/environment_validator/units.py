@@ -42,6 +42,7 @@ _PERIODS = (24.0, 1_440.0, 2_400.0, 86_400.0, 7.0, 12.0, 360.0)
 _STEPS = 48
 _MUCH_NEARER, _NEARER = 1 / 3, 1 / 2
 _NEAR = 0.35
+_CLEAR = 1.8  # pooled deviations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Conversion:
     offset: float
     before: float
     after: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it explains a difference that hardly anything else does."""
+        return self.before >= _CLEAR and self.after <= self.before / 5
 
 
 def quantiles(values: np.ndarray) -> np.ndarray:
