@@ -92,22 +92,15 @@ def compare(found: Sequence[Candidate], *, debug: bool = False) -> tuple[str, in
     """
     started = time.time()
     config = found[0].config
-    now = datetime.datetime.now()
-    folder = os.path.join(config.root, "comparisons", now.strftime("%Y%m%d-%H%M%S-%f"))
-    os.makedirs(folder)
-    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+    with run_log.begun(config.root, "comparisons") as (folder, say):
         say(f"{config.name}: {len(found)} runs compared")
-        try:
-            runs = _execute(found, folder, say, debug)
-        except KeyboardInterrupt:
-            say("\ninterrupted; the same command goes on after the last finished stage")
-            raise
+        runs = _execute(found, folder, say, debug)
         from pipeline import comparison, comparison_page
 
         methods = list(dict.fromkeys(candidate.method for candidate in found))
         document: dict[str, Any] = {
             "name": config.name,
-            "date": now.date().isoformat(),
+            "date": datetime.date.fromtimestamp(started).isoformat(),
             "seconds": round(time.time() - started, 1),
             "training": _training(runs),
             "held_out": list(config.data.held_out),

@@ -6,7 +6,6 @@ out.
 """
 
 import dataclasses
-import datetime
 import os
 import textwrap
 import time
@@ -42,26 +41,20 @@ def run(
       KeyboardInterrupt: after the log was closed.
     """
     started = time.time()
-    run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    folder = os.path.join(config.root, "runs", run_id)
-    os.makedirs(folder)
-    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+    with run_log.begun(config.root, "runs") as (folder, say):
+        run_id = os.path.basename(folder)
         names = config.data.training or environments or _read_names(config)
         say(
             f"{config.name}: {config.method_label}, each of {len(names)} environments"
             f" held out in turn, run {run_id}"
         )
-        try:
-            progress = local_runner.launch(
-                lambda: _graph(config, names),
-                folder,
-                say,
-                parts={part: brief(name) for part, name in _parts(names)},
-                debug=debug,
-            )
-        except KeyboardInterrupt:
-            say("\ninterrupted; the same command goes on after the last finished stage")
-            raise
+        progress = local_runner.launch(
+            lambda: _graph(config, names),
+            folder,
+            say,
+            parts={part: brief(name) for part, name in _parts(names)},
+            debug=debug,
+        )
         result = summarize(config, run_id, names, progress)
         path = _write(config, result, folder, progress, time.time() - started)
         _tell(result, folder, say, time.time() - started)

@@ -3,7 +3,6 @@
 Ingestion and statistics are those of `tfx-irm run`, which reuses them.
 """
 
-import datetime
 import json
 import os
 import shutil
@@ -39,19 +38,10 @@ def inspect(config: PipelineConfig, *, debug: bool = False) -> int:
         ended it, as a RuntimeError.
       KeyboardInterrupt: after the log was closed.
     """
-    now = datetime.datetime.now()
-    folder = os.path.join(config.root, "inspections", now.strftime("%Y%m%d-%H%M%S-%f"))
-    os.makedirs(folder)
-    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+    with run_log.begun(config.root, "inspections") as (folder, say):
         say(f"{config.name}: its environments")
         began = time.time()
-        try:
-            progress = local_runner.launch(
-                lambda: _graph(config), folder, say, debug=debug
-            )
-        except KeyboardInterrupt:
-            say("\ninterrupted; the same command goes on after the last finished stage")
-            raise
+        progress = local_runner.launch(lambda: _graph(config), folder, say, debug=debug)
         kept = collect(config.root, progress.outputs, folder, began)
         if kept is None:
             local_runner.raise_error(progress.error([]))

@@ -5,7 +5,6 @@ terminal gets one line a stage and then the verdict. No metadata connection is l
 """
 
 import dataclasses
-import datetime
 import os
 import time
 import traceback
@@ -42,16 +41,10 @@ def run(config: PipelineConfig, *, debug: bool = False) -> RunResult:
       KeyboardInterrupt: after the log was closed.
     """
     started = time.time()
-    run_id = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    folder = os.path.join(config.root, "runs", run_id)
-    os.makedirs(folder)
-    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+    with run_log.begun(config.root, "runs") as (folder, say):
+        run_id = os.path.basename(folder)
         say(f"{config.name}: {config.method_label}, run {run_id}")
-        try:
-            progress = launch(lambda: _graph(config), folder, say, debug=debug)
-        except KeyboardInterrupt:
-            say("\ninterrupted; the same command goes on after the last finished stage")
-            raise
+        progress = launch(lambda: _graph(config), folder, say, debug=debug)
         from pipeline import inspection, summary
 
         kept = inspection.collect(config.root, progress.outputs, folder, started)

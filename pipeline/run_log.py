@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import logging
 import os
 import sys
@@ -45,6 +46,34 @@ def captured(path: str) -> Iterator[Callable[..., None]]:
             os.dup2(errors_fd, 2)
             os.close(terminal_fd)
             os.close(errors_fd)
+
+
+@contextlib.contextmanager
+def begun(
+    root: str, kind: str, unit: str = "stage"
+) -> Iterator[tuple[str, Callable[..., None]]]:
+    """Makes the folder of what begins, and captures its log.
+
+    Whoever interrupts it is told how to go on.
+
+    Args:
+      root: the config's.
+      kind: folder below it: `runs`, `comparisons`, ...
+      unit: what is kept of an interrupted one up to the last that finished.
+
+    Yields:
+      `<root>/<kind>/<time>`, of which the name is the id, and a `say` as `captured`.
+    """
+    name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    folder = os.path.join(root, kind, name)
+    os.makedirs(folder)
+    with captured(os.path.join(folder, "log.txt")) as say:
+        try:
+            yield folder, say
+        except KeyboardInterrupt:
+            mend = f"the same command goes on after the last finished {unit}"
+            say(f"\ninterrupted; {mend}")
+            raise
 
 
 @contextlib.contextmanager

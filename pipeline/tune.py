@@ -4,7 +4,6 @@ Ingestion, statistics and Transform are those of `tfx-irm run`; the Tuner gets t
 splits `train` and `eval`.
 """
 
-import datetime
 import json
 import os
 import shlex
@@ -31,17 +30,10 @@ def tune(config: PipelineConfig, *, debug: bool = False) -> int:
       ConfigError, DataError: nothing could be tuned.
       KeyboardInterrupt: after the log was closed.
     """
-    now = datetime.datetime.now()
-    folder = os.path.join(config.root, "tunings", now.strftime("%Y%m%d-%H%M%S-%f"))
-    os.makedirs(folder)
-    with run_log.captured(os.path.join(folder, "log.txt")) as say:
+    with run_log.begun(config.root, "tunings", "trial") as (folder, say):
         trials = config.tune.trials
         say(f"{config.name}: {config.method_label}, {trials} trials")
-        try:
-            results = _execute(config, folder, say, debug)
-        except KeyboardInterrupt:
-            say("\ninterrupted; the same command goes on after the last finished trial")
-            raise
+        results = _execute(config, folder, say, debug)
         with open(os.path.join(folder, TUNING), "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
         say("")
