@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.environment_validator import figures
 from pipeline import local_runner, run_log
 from pipeline.config import PipelineConfig
 from pipeline.tables import SENTENCE, brief
@@ -131,23 +132,18 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _row(feature: Mapping[str, Any]) -> tuple[Any, ...]:
-    own = [row[i] for i, row in enumerate(feature["auc"]) if row[i] is not None]
-    cross = [
-        value
-        for i, row in enumerate(feature["auc"])
-        for j, value in enumerate(row)
-        if i != j and value is not None
-    ]
-    apart = max((v for row in feature["distances"] for v in row if v), default=0.0)
+    found = figures.of(feature)
+    apart, (least, most) = found.apart or 0.0, found.missing or (0.0, 0.0)
     unit = "JS" if feature["kind"] == "category" else "sd"
-    missing = feature["missing"] or [0.0]
-    tells = [value for value in feature["tells"] if value is not None]
+    label = "–" if found.label is None else "{:.2f}–{:.2f}".format(*found.label)
     return (
         apart,
         brief(feature["name"]),
         f"{apart:.2f} {unit}",
-        f"{100 * min(missing):.0f}–{100 * max(missing):.0f} %",
-        f"{min(own):.2f}–{max(own):.2f}" if own else "–",
-        f"{min(cross):.2f}" if cross else "–",
-        f"{max(tells):.2f}" if tells else "–",
+        f"{100 * least:.0f}–{100 * most:.0f} %",
+        label,
+        *(
+            "–" if v is None else f"{v:.2f}"
+            for v in (found.elsewhere, found.environment)
+        ),
     )

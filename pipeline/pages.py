@@ -1,10 +1,9 @@
 """Our HTML pages: one look, every text escaped."""
 
+import os
 from typing import Any
 
-import jinja2
-
-from components.invariance_validator import svg
+from components import pages
 
 
 def render(template: str, **values: Any) -> str:
@@ -14,11 +13,5 @@ def render(template: str, **values: Any) -> str:
       template: file in this package; it extends `page.html.j2`.
       values: what it names.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline", ""),
-        autoescape=True,
-        trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda v: svg.printable(v) if type(v) is str else v,
-    )
+    environment = pages.environment(os.path.dirname(os.path.abspath(__file__)))
     return environment.get_template(template).render(**values)

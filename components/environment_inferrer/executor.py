@@ -5,15 +5,18 @@ import os
 from typing import Any
 
 from tfx.dsl.components.base import base_beam_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from components.artifact_files import write_text
 from components.environment_inferrer import infer
 from components.environment_inferrer.rule import Settings
 from components.errors import tells_reason
 from components.multi_env_example_gen.executor import spec_from_json
-from components.source_manifest import listing
-from components.source_manifest.executor import MANIFEST_FILE, MANIFEST_KEY
+from components.source_manifest.executor import (
+    MANIFEST_KEY,
+    read_manifest,
+    write_manifest,
+)
 
 SPEC_KEY, SETTINGS_KEY = "spec", "settings"
 FEATURES_KEY, NEVER_KEY = "features", "never"
@@ -33,12 +36,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Infers; see the component for keys."""
         manifest = artifact_utils.get_single_instance(input_dict[MANIFEST_KEY])
-        with fileio.open(os.path.join(manifest.uri, MANIFEST_FILE)) as file:
-            files = listing.from_json(file.read())
         inferred = artifact_utils.get_single_instance(output_dict[INFERRED_KEY])
         inference = artifact_utils.get_single_instance(output_dict[INFERENCE_KEY])
         named, found = infer.infer(
-            files,
+            read_manifest(manifest),
             spec_from_json(exec_properties[SPEC_KEY]),
             Settings(**json.loads(exec_properties[SETTINGS_KEY])),
             json.loads(exec_properties[FEATURES_KEY]),
@@ -46,13 +47,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             os.path.join(inferred.uri, "rows"),
             self._make_beam_pipeline,
         )
-        _write(inferred.uri, MANIFEST_FILE, listing.to_json(named))
-        inferred.set_string_custom_property("fingerprint", listing.fingerprint(named))
-        _write(inference.uri, INFERENCE_FILE, json.dumps(found, indent=1))
+        write_manifest(inferred, named)
+        write_text(inference.uri, INFERENCE_FILE, json.dumps(found, indent=1))
         inference.set_string_custom_property("sentence", found["sentence"])
-
-
-def _write(folder: str, name: str, text: str) -> None:
-    fileio.makedirs(folder)
-    with fileio.open(os.path.join(folder, name), "w") as file:
-        file.write(text)

@@ -14,6 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.artifact_files import counts_of, read_json, write_text
 from components.environment_validator import (
     checks,
     page,
@@ -33,7 +34,6 @@ REPORT_KEY = "report"
 OPTIONS_KEY = "options"
 INSPECT_KEY = "inspect"
 STATISTICS_FILE = "statistics.pb"
-COUNTS_PROPERTY = "counts"
 _PROFILES_FILE = ".profiles"
 _STATISTICS_NAME = "FeatureStats.pb"
 
@@ -114,9 +114,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             found,
             repeated,
             dataclasses.replace(columns, schema=_schema(input_dict)),
-            json.loads(examples.get_string_custom_property(COUNTS_PROPERTY) or "{}"),
+            counts_of(examples) or {},
             options.categorical,
-            _reference(input_dict),
+            read_json(input_dict.get(RELEASED_KEY), record.REFERENCE_FILE),
         )
         findings = validating.judge(evidence, settings, columns)
         kept = record.record(evidence, settings, findings)
@@ -127,10 +127,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         errors = record.errors(kept)
         if errors:
             at = stage_folder(output_dict)
-            _write(at, written)
+            _write_all(at, written)
             raise DataError(_sentence(errors, os.path.join(at, page.PAGE_FILE)))
         written[record.REFERENCE_FILE] = record.to_json(record.reference(evidence))
-        _write(folder, written)
+        _write_all(folder, written)
         datasets = [p.statistics for p in evidence.profiles]
         together = statistics_pb2.DatasetFeatureStatisticsList(datasets=datasets)
         with fileio.open(os.path.join(folder, STATISTICS_FILE), "wb") as file:
@@ -213,16 +213,6 @@ def _schema(input_dict: dict[str, list[Any]]) -> schema_pb2.Schema:
     return io_utils.SchemaReader().read(os.path.join(uri, "schema.pbtxt"))
 
 
-def _reference(input_dict: dict[str, list[Any]]) -> dict[str, Any]:
-    """What was kept beside the released model of its environments, if anything."""
-    for model in input_dict.get(RELEASED_KEY) or []:
-        path = os.path.join(model.uri, record.REFERENCE_FILE)
-        if fileio.exists(path):
-            with fileio.open(path, "rb") as file:
-                return json.loads(file.read())
-    return {}
-
-
 def _sentence(errors: list[Finding], path: str) -> str:
     more = len(errors) - 1
     others = f"{more} more error{'s' * (more != 1)}; " if more else ""
@@ -232,8 +222,6 @@ def _sentence(errors: list[Finding], path: str) -> str:
     )
 
 
-def _write(folder: str, texts: dict[str, str]) -> None:
-    fileio.makedirs(folder)
+def _write_all(folder: str, texts: dict[str, str]) -> None:
     for name, text in texts.items():
-        with fileio.open(os.path.join(folder, name), "wb") as file:
-            file.write(text.encode("utf-8", "replace"))
+        write_text(folder, name, text)

@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import markupsafe
 
+from components import pages
+from components.environment_validator import figures
 from components.environment_validator.checks import ERROR, NOTE, WARN
 from components.environment_validator.findings import named
 
@@ -19,10 +20,6 @@ _MOST_PAIRS = 15
 _MOST_FEATURES = 300
 _MOST_MATRIX = 50
 _WORDS = {ERROR: "Error", WARN: "Warning", NOTE: "Note"}
-_UNPRINTABLE = dict.fromkeys(
-    [*range(9), 11, 12, *range(14, 32), *range(127, 160), 0xFFFE, 0xFFFF], "\ufffd"
-)
-
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(_FOLDER, "sort.js"), encoding="utf-8") as _file:
     SORT_SCRIPT = _file.read()
@@ -81,14 +78,7 @@ def summary(kept: Mapping[str, Any]) -> str:
 
 
 def _render(template: str, **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda v: v.translate(_UNPRINTABLE) if type(v) is str else v,
-    )
+    environment = pages.environment(_FOLDER)
     environment.globals["script_digest"] = markupsafe.Markup(script_digest())
     return environment.get_template(template).render(**values)
 
@@ -112,37 +102,17 @@ def _counts(kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _features(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row a feature: the largest of each figure over environments."""
+    """A row a feature: its figures over all environments."""
     rows = []
     for feature in kept["features"][:_MOST_FEATURES]:
-        own = [row[i] for i, row in enumerate(feature["auc"]) if row[i] is not None]
-        cross = [
-            value
-            for i, row in enumerate(feature["auc"])
-            for j, value in enumerate(row)
-            if i != j and value is not None
+        found = figures.of(feature)
+        least, most = found.missing or (None, None)
+        low, high = found.label or (None, None)
+        cells = [
+            *(_cell(value, 2) for value in (found.apart, least, most)),
+            *(_cell(v, 3) for v in (low, high, found.elsewhere, found.environment)),
         ]
-        missing = feature["missing"]
-        rows.append(
-            {
-                "name": feature["name"],
-                "kind": feature["kind"],
-                "cells": [
-                    _cell(_largest(feature["distances"]), 2),
-                    _cell(min(missing) if missing else None, 2),
-                    _cell(max(missing) if missing else None, 2),
-                    _cell(min(own, default=None), 3),
-                    _cell(max(own, default=None), 3),
-                    _cell(min(cross, default=None), 3),
-                    _cell(
-                        max(
-                            (t for t in feature["tells"] if t is not None), default=None
-                        ),
-                        3,
-                    ),
-                ],
-            }
-        )
+        rows.append({"name": feature["name"], "kind": feature["kind"], "cells": cells})
     return rows
 
 
@@ -151,10 +121,6 @@ def _cell(value: float | None, digits: int) -> tuple[str, str]:
     if value is None:
         return "–", "-1"
     return f"{value:.{digits}f}", f"{value:.6f}"
-
-
-def _largest(matrix: Sequence[Sequence[float | None]]) -> float | None:
-    return max((v for row in matrix for v in row if v is not None), default=None)
 
 
 def _pairs(kept: Mapping[str, Any]) -> list[tuple[int, int]]:

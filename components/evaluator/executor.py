@@ -10,6 +10,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.artifact_files import COUNTS_PROPERTY
 from components.errors import DataError, tells_reason
 from components.evaluator import evaluation, pooling, reading, settings
 from components.evaluator.summarize import Slicing
@@ -21,7 +22,6 @@ EVALUATION_KEY = "evaluation"
 EVAL_CONFIG_KEY = "eval_config"
 EXAMPLE_SPLITS_KEY = "example_splits"
 OPTIONS_KEY = "options"
-COUNTS_PROPERTY = "counts"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):

@@ -2,13 +2,12 @@
 
 import json
 import logging
-import os
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
+from components.artifact_files import counts_of, write_text
 from components.errors import DataError, tells_reason
 from components.group_size_validator import shortfalls
 
@@ -17,7 +16,6 @@ VERDICT_KEY = "verdict"
 EXAMPLES_KEY = "examples"
 SIZES_KEY = "sizes"
 SIZES_FILE = "sizes.json"
-COUNTS_PROPERTY = "counts"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -36,8 +34,8 @@ class Executor(base_executor.BaseExecutor):
           DataError: a check can pass with no model, or the examples carry no counts.
         """
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
-        counts = examples.get_string_custom_property(COUNTS_PROPERTY)
-        if not counts:
+        counts = counts_of(examples)
+        if counts is None:
             raise DataError(
                 f"the examples at {examples.uri} carry no counts; make them with"
                 " MultiEnvExampleGen"
@@ -46,11 +44,10 @@ class Executor(base_executor.BaseExecutor):
             json.loads(exec_properties.get(key) or "{}")
             for key in (CHECKS_KEY, VERDICT_KEY)
         )
-        found = shortfalls.find(checks, verdict, json.loads(counts))
+        found = shortfalls.find(checks, verdict, counts)
         if (sentence := shortfalls.sentence(found)) is not None:
             raise DataError(sentence)
         sizes = artifact_utils.get_single_instance(output_dict[SIZES_KEY])
-        fileio.makedirs(sizes.uri)
-        with fileio.open(os.path.join(sizes.uri, SIZES_FILE), "w") as file:
-            file.write(json.dumps({"shortfalls": [one.to_dict() for one in found]}))
+        listed = {"shortfalls": [one.to_dict() for one in found]}
+        write_text(sizes.uri, SIZES_FILE, json.dumps(listed))
         logging.info("%d slices are too small and allowed to be", len(found))

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from components.invariance_validator import svg
 from components.invariance_validator.slices import FAIL, INSUFFICIENT_DATA, PASS
+from components.pages import printable
 
 ROW = 19  # pixels
 LABEL = 28  # characters
@@ -154,7 +155,7 @@ def _dot(ax: Axes, row: int, dot: Dot) -> None:
         ax.text(
             0.02,
             row,
-            svg.printable(dot.note),
+            printable(dot.note),
             transform=ax.get_yaxis_transform(),
             va="center",
             fontsize=10,

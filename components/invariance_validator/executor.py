@@ -11,6 +11,7 @@ from tfx.components.evaluator import executor as evaluator_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils
 
+from components.artifact_files import counts_of, read_json, write_text
 from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
 from components.evaluator.results import evaluated_models, load_results
@@ -34,7 +35,6 @@ DECISION_FILE = "decision.json"
 REPORT_FILE = "report.html"
 HISTORY_FILE = "history.json"
 INFERENCE_FILE = "inference.json"
-COUNTS_PROPERTY = "counts"
 
 Artifacts = dict[str, list[artifact.Artifact]]
 
@@ -72,7 +72,7 @@ class Executor(evaluator_executor.Executor):
         counts = _counts(artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]))
         has_baseline = bool(input_dict.get(BASELINE_MODEL_KEY))
         decision = decide(results, counts, checks, verdict, has_baseline)
-        inference = _read_json(input_dict.get(INFERENCE_KEY), INFERENCE_FILE)
+        inference = read_json(input_dict.get(INFERENCE_KEY), INFERENCE_FILE)
         decision, notes = inferred.limit(decision, inference)
         counts = inferred.with_bad_rows(counts, inference)
         material = report.Material(
@@ -80,9 +80,9 @@ class Executor(evaluator_executor.Executor):
             results=results,
             counts=counts,
             context=context,
-            history=_read_json(input_dict.get(MODEL_RUN_KEY), HISTORY_FILE),
+            history=read_json(input_dict.get(MODEL_RUN_KEY), HISTORY_FILE),
             lineage=_lineage(input_dict),
-            environments=_read_json(
+            environments=read_json(
                 input_dict.get(ENVIRONMENTS_KEY), inspection.RECORD_FILE
             ),
             notes=notes,
@@ -90,8 +90,8 @@ class Executor(evaluator_executor.Executor):
         written = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         kept = record.decision_record(decision, results, counts, context)
         kept |= {"notes": list(notes), "inference": inference}
-        _write(written.uri, DECISION_FILE, record.to_json(kept))
-        _write(written.uri, REPORT_FILE, report.render(material))
+        write_text(written.uri, DECISION_FILE, record.to_json(kept))
+        write_text(written.uri, REPORT_FILE, report.render(material))
         written.set_string_custom_property("verdict", decision.verdict)
         # Last, so that nothing is blessed whose reasons could not be written.
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
@@ -148,7 +148,7 @@ def _bless(
     stale = os.path.join(blessing.uri, names[not decision.blessed])
     if fileio.exists(stale):
         fileio.remove(stale)
-    _write(blessing.uri, names[decision.blessed], "")
+    write_text(blessing.uri, names[decision.blessed], "")
     blessed = (
         constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE
     )
@@ -156,13 +156,13 @@ def _bless(
 
 
 def _counts(examples: artifact.Artifact) -> dict[str, Any]:
-    found = examples.get_string_custom_property(COUNTS_PROPERTY)
-    if not found:
+    found = counts_of(examples)
+    if found is None:
         raise DataError(
             f"the examples at {examples.uri} carry no counts, so a slice that vanished"
             " would not be noticed; make them with MultiEnvExampleGen"
         )
-    return json.loads(found)
+    return found
 
 
 def _keep_reference(input_dict: Artifacts) -> None:
@@ -171,23 +171,10 @@ def _keep_reference(input_dict: Artifacts) -> None:
     A blessing would be the better place, but a rerun makes a new one for the same
     model, and whatever takes it as input would never be answered from the cache.
     """
-    reference = _read_json(input_dict.get(ENVIRONMENTS_KEY), inspection.REFERENCE_FILE)
+    reference = read_json(input_dict.get(ENVIRONMENTS_KEY), inspection.REFERENCE_FILE)
     if reference is not None:
         model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
-        _write(model.uri, inspection.REFERENCE_FILE, inspection.to_json(reference))
-
-
-def _read_json(
-    artifacts: list[artifact.Artifact] | None, name: str
-) -> dict[str, Any] | None:
-    """What an optional input left; a run without it is decided all the same."""
-    if not artifacts:
-        return None
-    path = os.path.join(artifacts[0].uri, name)
-    if not fileio.exists(path):
-        return None
-    with fileio.open(path, "rb") as file:
-        return json.loads(file.read())
+        write_text(model.uri, inspection.REFERENCE_FILE, inspection.to_json(reference))
 
 
 def _lineage(input_dict: Artifacts) -> dict[str, str]:
@@ -205,10 +192,3 @@ def _lineage(input_dict: Artifacts) -> dict[str, str]:
         for key, label in labels.items()
         if input_dict.get(key)
     }
-
-
-def _write(folder: str, name: str, text: str) -> None:
-    """Writes UTF-8; makes the folder, which Kubeflow does not."""
-    fileio.makedirs(folder)
-    with fileio.open(os.path.join(folder, name), "wb") as file:
-        file.write(text.encode("utf-8"))

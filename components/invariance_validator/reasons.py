@@ -138,7 +138,25 @@ class _Plain:
         return f"the bound is {found.bound:g}"
 
 
-class _Baseline(_Plain):
+class _Signed(_Plain):
+    """Words for a difference that has two sides."""
+
+    above, below = "above", "below"
+
+    def at_least(self, value: float, text: str) -> str:
+        text = text.lstrip("-")
+        if value > 0:
+            return f"at least {text} {self.above}"
+        return f"at most {text} {self.below}"
+
+    def at_most(self, value: float, text: str) -> str:
+        text = text.lstrip("-")
+        if value < 0:
+            return f"at least {text} {self.below}"
+        return f"at most {text} {self.above}"
+
+
+class _Baseline(_Signed):
     """Words for a difference from the released model."""
 
     def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
@@ -147,14 +165,6 @@ class _Baseline(_Plain):
             return f"{name} equals the released model's"
         side = "below" if value < 0 else "above"
         return f"{name} is {text.lstrip('-')} {side} the released model's"
-
-    def at_least(self, value: float, text: str) -> str:
-        text = text.lstrip("-")
-        return f"at least {text} above" if value > 0 else f"at most {text} below"
-
-    def at_most(self, value: float, text: str) -> str:
-        text = text.lstrip("-")
-        return f"at least {text} below" if value < 0 else f"at most {text} above"
 
     def to_meet(self, found: Finding) -> tuple[str, str]:
         return f"to stay within the allowed {_change(found)}", "to exceed it"
@@ -177,8 +187,10 @@ class _Variance(_Plain):
         )
 
 
-class _Drop(_Plain):
+class _Drop(_Signed):
     """Words for a held-out environment beside those that were trained on."""
+
+    above, below = "worse", "better"
 
     def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
         side = "worse" if value >= 0 else "better"
@@ -186,14 +198,6 @@ class _Drop(_Plain):
             f"{self._check.metric} of {where(cells[0])} is {text.lstrip('-')} {side}"
             " than the mean of the environments trained on"
         )
-
-    def at_least(self, value: float, text: str) -> str:
-        text = text.lstrip("-")
-        return f"at least {text} worse" if value > 0 else f"at most {text} better"
-
-    def at_most(self, value: float, text: str) -> str:
-        text = text.lstrip("-")
-        return f"at least {text} better" if value < 0 else f"at most {text} worse"
 
     def to_meet(self, found: Finding) -> tuple[str, str]:
         return f"to stay within the allowed {found.bound:g}", "to exceed it"

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import markupsafe
 
+from components import pages
 from components.environment_validator import page as inspection
 from components.invariance_validator import curves, dots, panels, svg
 from components.invariance_validator.checks import ENVIRONMENT, Check
@@ -76,14 +76,7 @@ def render(material: Material) -> str:
       HTML, whose markup is also well-formed XML; without references to anything
       outside. Its one script sorts the tables of the environments.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(os.path.abspath(__file__))),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalize,
-    )
+    environment = pages.environment(os.path.dirname(os.path.abspath(__file__)))
     environment.filters["svg"] = markupsafe.Markup  # made by `svg.to_svg`, escaped
     decision = material.decision
     return environment.get_template(_TEMPLATE).render(
@@ -111,10 +104,6 @@ def render(material: Material) -> str:
         and inspection.section(material.environments),
         script=inspection.script_digest(),
     )
-
-
-def _finalize(value: Any) -> Any:
-    return svg.printable(value) if type(value) is str else value
 
 
 def _headline(decision: Decision) -> str:

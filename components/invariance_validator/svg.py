@@ -16,6 +16,8 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from components.pages import printable
+
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 WIDTH = 400
@@ -25,9 +27,6 @@ _DIGITS = re.compile(r"-?\d+\.\d{3,}")
 _REFERENCE = re.compile(r"#([\w-]+)")
 _FAMILY = re.compile(r"font-family:[^;]*;? ?")
 _FONT = re.compile(r"font: (?:(\w+) )?([\d.]+px) [^;]*")
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
-)
 
 _STYLE = {
     "axes.edgecolor": "#8a929c",
@@ -63,11 +62,6 @@ def figure(width: float, height: float) -> Figure:
     made = Figure(figsize=(width / _UNIT, height / _UNIT), facecolor="none")
     FigureCanvasSVG(made)
     return made
-
-
-def printable(text: str) -> str:
-    """Text without characters that neither XML nor UTF-8 can hold."""
-    return _UNPRINTABLE.sub("\ufffd", str(text))
 
 
 def shortened(text: str, most: int) -> str:

@@ -10,15 +10,14 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from components.artifact_files import COUNTS_PROPERTY
 from components.errors import tells_reason
 from components.multi_env_example_gen import ingest, shards, splitting
 from components.multi_env_example_gen.naming import Naming
-from components.source_manifest import listing
-from components.source_manifest.executor import MANIFEST_FILE, MANIFEST_KEY
+from components.source_manifest.executor import MANIFEST_KEY, read_manifest
 
 EXAMPLES_KEY = "examples"
 SPEC_KEY = "spec"
-COUNTS_PROPERTY = "counts"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -34,8 +33,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Ingests; see the component for keys."""
         manifest = artifact_utils.get_single_instance(input_dict[MANIFEST_KEY])
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
-        with fileio.open(os.path.join(manifest.uri, MANIFEST_FILE)) as file:
-            files = listing.from_json(file.read())
+        files = read_manifest(manifest)
         spec = spec_from_json(exec_properties[SPEC_KEY])
         counts = ingest.ingest(files, spec, examples.uri, self._make_beam_pipeline)
         splits = [

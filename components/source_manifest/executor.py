@@ -11,6 +11,7 @@ from tfx.orchestration.portable import base_driver, data_types
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils
 
+from components.artifact_files import write_text
 from components.errors import tells_reason
 from components.source_manifest import listing
 
@@ -18,6 +19,18 @@ MANIFEST_FILE = "manifest.json"
 SOURCES_KEY = "sources"
 MANIFEST_KEY = "manifest"
 FINGERPRINT_KEY = "fingerprint"
+
+
+def read_manifest(manifest: Any) -> list[listing.SourceFile]:
+    """The files of a `SourceManifest` artifact."""
+    with fileio.open(os.path.join(manifest.uri, MANIFEST_FILE)) as file:
+        return listing.from_json(file.read())
+
+
+def write_manifest(manifest: Any, files: list[listing.SourceFile]) -> None:
+    """Makes the artifact a manifest of some files."""
+    write_text(manifest.uri, MANIFEST_FILE, listing.to_json(files))
+    manifest.set_string_custom_property("fingerprint", listing.fingerprint(files))
 
 
 class Driver(component_driver.BaseDriver, base_driver.BaseDriver):
@@ -60,10 +73,7 @@ class Executor(base_executor.BaseExecutor):
         del input_dict
         manifest = artifact_utils.get_single_instance(output_dict[MANIFEST_KEY])
         files = listing.build_manifest(json.loads(exec_properties[SOURCES_KEY]))
-        fileio.makedirs(manifest.uri)
-        with fileio.open(os.path.join(manifest.uri, MANIFEST_FILE), "w") as file:
-            file.write(listing.to_json(files))
-        manifest.set_string_custom_property("fingerprint", listing.fingerprint(files))
+        write_manifest(manifest, files)
         manifest.set_int_custom_property("files", len(files))
         if spans := listing.tell_spans(files):
             manifest.set_string_custom_property("spans", spans)
