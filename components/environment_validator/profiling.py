@@ -59,7 +59,10 @@ class ProfileSplits(beam.PTransform):
 
 
 class _Profile(beam.DoFn):
-    """Batches of a bundle to `((split, environment), Partial)`, and repeats."""
+    """Batches of a bundle to `((split, environment), Partial)`, and repeats.
+
+    One of each leaves a bundle: a runner keeps what leaves until all is read.
+    """
 
     def __init__(self, columns: Columns, split: str):
         self._columns = columns
@@ -71,19 +74,20 @@ class _Profile(beam.DoFn):
     def start_bundle(self) -> None:
         self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
-        self._repeats: list[repeats.Repeats] = []
+        self._found: dict[tuple[str, str], Any] = {}
 
-    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+    def process(self, batch: pa.RecordBatch) -> None:
         self._batches.append(batch)
         self._bytes += batch.nbytes
         if self._bytes >= _CHUNK_BYTES:
-            yield from self._profile()
+            self._profile()
 
     def finish_bundle(self) -> Iterator[Any]:
-        for element in self._profile():
+        self._profile()
+        for element in self._found.items():
             yield window.GlobalWindows.windowed_value(element)
 
-    def _profile(self) -> Iterator[Any]:
+    def _profile(self) -> None:
         if not self._batches:
             return
         rows = pa.Table.from_batches(self._batches).combine_chunks()
@@ -91,8 +95,12 @@ class _Profile(beam.DoFn):
         for batch in rows.to_batches():
             found, repeated = self._profiler.take(batch, self._split)
             for environment, part in found.items():
-                yield (self._split, environment), part
-            yield _REPEATS, repeated
+                self._add((self._split, environment), part)
+            self._add(_REPEATS, repeated)
+
+    def _add(self, key: tuple[str, str], part: Any) -> None:
+        parts = [self._found[key], part] if key in self._found else [part]
+        self._found[key] = _together(self._profiler, parts)
 
 
 class _Merge(beam.CombineFn):
@@ -106,21 +114,22 @@ class _Merge(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[Any], part: Any) -> list[Any]:
-        return [self._together([*accumulator, part])]
+        return [_together(self._profiler, [*accumulator, part])]
 
     def merge_accumulators(self, accumulators: Any) -> list[Any]:
         parts = [part for accumulator in accumulators for part in accumulator]
-        return [self._together(parts)] if parts else []
+        return [_together(self._profiler, parts)] if parts else []
 
     def extract_output(self, accumulator: list[Any]) -> Any:
         return accumulator[0]
 
-    def _together(self, parts: list[Any]) -> Any:
-        if len(parts) == 1:
-            return parts[0]
-        if isinstance(parts[0], repeats.Repeats):
-            return repeats.merge(parts)
-        return self._profiler.merge(parts)
+
+def _together(profiler: Profiler, parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], repeats.Repeats):
+        return repeats.merge(parts)
+    return profiler.merge(parts)
 
 
 def _write(found: list[tuple[Any, Any]], columns: Columns, path: str) -> None:
