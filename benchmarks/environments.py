@@ -11,6 +11,8 @@
 """
 
 import argparse
+import dataclasses
+import datetime
 import glob
 import json
 import os
@@ -124,14 +126,17 @@ class Inspector:
 
     def findings(self, world, reference=None):
         """(findings, reference) of a world."""
+        from components.environment_validator import record, validating
+
+        evidence, columns = self.evidence(world, reference=reference)
+        judged = validating.judge(evidence, self.settings, columns)
+        return judged, record.reference(evidence)
+
+    def evidence(self, world, schema=None, key=(), reference=None):
+        """(evidence, columns) of a world; without a schema, only the columns' types."""
         from tensorflow_metadata.proto.v0 import schema_pb2
 
-        from components.environment_validator import (
-            profiles,
-            record,
-            repeats,
-            validating,
-        )
+        from components.environment_validator import profiles, repeats, validating
 
         seen = schema_pb2.Schema()
         for name, kind in sorted(planted.shapes(world).items()):
@@ -144,6 +149,7 @@ class Inspector:
             label_columns=options.label_columns,
             environment=options.environment,
             split_by=options.split_by,
+            key=key,
             candidates=tuple(f.name for f in seen.feature if f.name in features),
         )
         profiler = profiles.Profiler(columns)
@@ -158,6 +164,8 @@ class Inspector:
             partial, repeated = profiler.take(batch, split)
             found.append(profiler.finish(partial[name], split, name))
             parts.append(repeated)
+        if schema is not None:
+            columns = dataclasses.replace(columns, schema=schema)
         held_out = {n for s, n in world if s == "ood"}
         counts = {
             "environments": {n: {"held_out": n in held_out} for _, n in world},
@@ -171,8 +179,7 @@ class Inspector:
             options.categorical,
             reference,
         )
-        judged = validating.judge(evidence, self.settings, columns)
-        return judged, record.reference(evidence)
+        return evidence, columns
 
 
 def is_named(defect, findings, clean, roles=ROLES):
@@ -393,7 +400,9 @@ def main():
         inspector = Inspector(Options.from_json(given), json.loads(inspect))
         rows, clean = find_planted(inspector, world, options.seed)
         result = {
-            "command": " ".join(["python", *sys.argv]),
+            "command": f"python benchmarks/environments.py --resamples"
+            f" {options.resamples} --seed {options.seed}",
+            "date": datetime.date.today().isoformat(),
             "python": platform.python_version(),
             "rows": {f"{e} ({s})": len(t) for (s, e), t in world.items()},
             "planted": rows,

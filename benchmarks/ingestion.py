@@ -243,7 +243,9 @@ def main():
         print(line)
     if options.json:
         document = {
-            "command": "python " + " ".join(sys.argv),
+            "command": f"python benchmarks/ingestion.py --rows {options.rows}"
+            f" --formats {options.formats} --workers {options.workers}"
+            f"{' --no-stock' * options.no_stock}",
             "date": datetime.date.today().isoformat(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(),

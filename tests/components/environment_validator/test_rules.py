@@ -1,50 +1,21 @@
 """Rules that no planted defect shows: the schema's environments, keys, levels."""
 
-import dataclasses
-
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
 
-from benchmarks import planted
-from components.environment_validator import checks, profiles, repeats, validating
+from benchmarks import environments, planted
+from components.environment_validator import checks, validating
 from components.environment_validator.findings import named, percent
 
-from .conftest import FEATURES, OPTIONS
-
-
-def evidence(world, schema=None, key=()):
-    """Of a world under a schema; the schema that TFDV infers where none is given."""
-    from tensorflow_metadata.proto.v0 import schema_pb2
-
-    seen = schema_pb2.Schema()
-    for name, kind in sorted(planted.shapes(world).items()):
-        seen.feature.add(name=name, type=getattr(schema_pb2, kind))
-    columns = profiles.Columns(
-        schema=seen,
-        label="sick",
-        label_columns=("sick",),
-        environment="environment",
-        split_by=OPTIONS.split_by,
-        key=key,
-        candidates=tuple(f.name for f in seen.feature if f.name in FEATURES),
-    )
-    profiler = profiles.Profiler(columns)
-    found, parts = [], []
-    for (split, name), table in world.items():
-        partial, repeated = profiler.take(planted.list_columns(table), split)
-        found.append(profiler.finish(partial[name], split, name))
-        parts.append(repeated)
-    if schema is not None:
-        columns = dataclasses.replace(columns, schema=schema)
-    merged = repeats.merge(parts)
-    return validating.gather(found, merged, columns, {}), columns
+from .conftest import OPTIONS, ROLES
 
 
 def judged(world, inspect=None, **options):
-    gathered, columns = evidence(world, **options)
-    return validating.judge(gathered, checks.parse(inspect), columns)
+    inspector = environments.Inspector(OPTIONS, inspect)
+    evidence, columns = inspector.evidence(world, **options)
+    return validating.judge(evidence, inspector.settings, columns)
 
 
 @pytest.fixture
@@ -122,18 +93,12 @@ def test_rows_of_one_key_are_found_where_a_key_is_named(small):
 
 def test_a_check_that_is_off_finds_nothing(small):
     leak = planted._added(lambda e, y, r, rng: y + rng.normal(0, 0.1, len(y)))
-    world = leak(small, planted_roles(), np.random.default_rng(0))
+    world = leak(small, ROLES, np.random.default_rng(0))
     assert [f.check for f in judged(world) if f.level == "error"] == ["leak"]
     off = judged(world, {"leak": {"level": "off"}})
     assert not [f for f in off if f.check == "leak"]
     warned = judged(world, {"leak": {"level": "warn"}})
     assert {f.level for f in warned if f.check == "leak"} == {"warn"}
-
-
-def planted_roles():
-    from .conftest import ROLES
-
-    return ROLES
 
 
 def test_errors_come_first_and_the_largest_of_a_check_first(small):
