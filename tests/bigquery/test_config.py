@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from pipeline import cli, pipeline
+from pipeline import cli, stages
 from pipeline.config_io import load_config
 from pipeline.errors import ConfigError
 
@@ -174,7 +174,7 @@ def test_a_column_tells_the_environment(write, answers, service, capsys):
     assert cli.main(["validate", config]) == 0
     assert "held out: b" in capsys.readouterr().out
     assert "query" not in service.asked  # which would be billed
-    assert pipeline.training_environments(load_config(config)) == ["a"]
+    assert stages.training_environments(load_config(config)) == ["a"]
     each = write({**NORTH, "environment_column": "site", "held_out": "each"})
     assert cli.main(["validate", each]) == 0
     assert "each of a, b is held out in turn" in capsys.readouterr().out
