@@ -3,6 +3,8 @@ VENV ?= .venv
 PYTHON ?=
 GPU ?=
 E2E ?= tests/e2e
+# How many processes share the unit tests, at most.
+WORKERS ?= 4
 
 BIN := $(VENV)/bin
 # Any Python that works starts the set-up; it picks the interpreter of the environment.
@@ -33,7 +35,7 @@ test: test-unit
 	@$(MAKE) --no-print-directory test-e2e
 
 test-unit: venv
-	"$(BIN)/python" -m pytest -m "not e2e and not long"
+	"$(BIN)/python" -m pytest -m "not e2e and not long" -n auto --maxprocesses $(WORKERS) --dist loadfile
 
 test-e2e: venv
 	"$(BIN)/python" -m pytest -m "e2e and not long" $(E2E)
