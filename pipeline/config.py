@@ -30,6 +30,7 @@ from pipeline.config_types import (
 from pipeline.data_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.data_config import Data
 from pipeline.inspect_config import Inspect
+from pipeline.load_check_config import LoadCheck
 from pipeline.sources_config import Number
 from pipeline.train_config import Train
 from pipeline.tune_config import Tune
@@ -130,6 +131,7 @@ class PipelineConfig(Section):
     evaluate: Evaluate = Evaluate()
     checks: Checks = Field(examples=["{worst: {auc: {min: 0.65}}}"])
     verdict: Verdict = Verdict()
+    load_check: LoadCheck = LoadCheck()
     push: Annotated[Push, BeforeValidator(_push)] = Field(
         default={}, validate_default=True
     )  # type: ignore[assignment]

@@ -7,6 +7,7 @@ from typing import Any
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
 
+from components.model_validator.component import ModelValidator
 from components.multi_env_example_gen.component import MultiEnvExampleGen
 from components.pusher.component import Pusher
 from components.source_manifest.component import SourceManifest
@@ -34,13 +35,21 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     sizes = stages.group_size_validator(config, prepared)
     trainer = stages.trainer(config, prepared, settings)
     evaluator = stages.evaluator(config, prepared.examples, trainer, baseline)
+    loaded = ModelValidator(
+        trainer.outputs["model"],
+        evaluator.outputs["evaluation"],
+        config.load_check.model_dump(),
+    )
     validator = stages.invariance_validator(
         config, prepared, trainer, evaluator, baseline, settings
     )
     pusher = Pusher(
-        trainer.outputs["model"], validator.outputs["blessing"], config.push.path
+        trainer.outputs["model"],
+        validator.outputs["blessing"],
+        loaded.outputs["blessing"],
+        config.push.path,
     )
-    nodes = [sizes, trainer, evaluator, validator, pusher]
+    nodes = [sizes, trainer, evaluator, loaded, validator, pusher]
     return _graph(config.name, [*prepared.components, *nodes], runtime)
 
 

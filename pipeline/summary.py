@@ -8,12 +8,14 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from components.artifact_files import read_json
 from components.multi_env_example_gen import bad_rows
 from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT, SUMMARY
 from pipeline.tables import SENTENCE, brief
 
 DECISION_FILE, INFERENCE_FILE = "decision.json", "inference.json"
+LOAD_CHECK_FILE = "load_check.json"
 _MOST_WARNINGS = 5
 
 
@@ -45,6 +47,7 @@ def build(
         "pushed": None if error else _pushed(outputs),
         "error": error,
         "checks": decision.get("checks", []),
+        "load_check": _load_check(outputs),
         "metrics": decision.get("metrics", {}),
         "undefined": decision.get("undefined", []),
         "environments": decision.get("environments") or _environments(outputs),
@@ -120,6 +123,9 @@ def tell(
     if schema is not None:
         path = os.path.join(schema.uri, "schema.pbtxt")
         say(f"schema   {path} (inferred; check it, and name it as data.schema)")
+    loaded = summary["load_check"]
+    for problem in loaded["problems"] if loaded else ():
+        say(textwrap.fill(f"load check: the model {problem}", 96))
     if summary["pushed"]:
         say(f"pushed   {summary['pushed']}")
     else:
@@ -146,6 +152,12 @@ def _pushed(outputs: dict[str, Any]) -> str | None:
     if artifact is None or artifact.get_int_custom_property("pushed") != 1:
         return None
     return artifact.get_string_custom_property("pushed_destination")
+
+
+def _load_check(outputs: dict[str, Any]) -> dict[str, Any] | None:
+    """What ModelValidator measured; None where the run did not come so far."""
+    artifact = _artifact(outputs, "ModelValidator", "blessing")
+    return artifact and read_json([artifact], LOAD_CHECK_FILE)
 
 
 def _environments(outputs: dict[str, Any]) -> dict[str, dict[str, int]]:

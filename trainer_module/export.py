@@ -10,12 +10,14 @@ All give the same scores. Binary: `logits` [N, 1] and `probabilities` [N, 1];
 multiclass: `logits` and `probabilities` [N, K]; regression: `predictions` [N, 1].
 
 In `raw` a missing value is NaN, the empty string or the smallest int64, by dtype. Names
-of columns are those of features.py's `argument_name`. Penalties, label, weight and
-environment are not part of what is exported.
+of columns are those of features.py's `argument_name`; `assets.extra/raw_columns.json`
+says which column each stands for. Penalties, label, weight and environment are not part
+of what is exported.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -31,6 +33,7 @@ from trainer_module.transform_graph import ParseSpec, TransformGraph
 
 WARMUP_EXAMPLES = 8
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+COLUMNS_FILE = os.path.join("assets.extra", "raw_columns.json")
 
 
 class ServedModel(tf.Module):
@@ -129,6 +132,9 @@ def export_model(
     served = ServedModel(model, graph, task)
     tf.saved_model.save(served, folder, signatures=served.signatures())
     write_warmup(examples, graph.feature_spec, folder)
+    columns = {argument_name(column): column for column in graph.feature_spec}
+    with tf.io.gfile.GFile(os.path.join(folder, COLUMNS_FILE), "w") as file:
+        file.write(json.dumps(columns, indent=1))
 
 
 def write_warmup(

@@ -25,6 +25,7 @@ from components.evaluator import (
     distribution,
     measures,
     reading,
+    sample,
     summarize,
 )
 from components.evaluator import statistics as st
@@ -112,7 +113,7 @@ class EvaluateSplit(beam.PTransform):
                 eval_config=job.config,
                 # Without the last two: they unbatch and find slice keys.
                 extractors=extractors[:-2],
-                evaluators=[evaluator],
+                evaluators=[evaluator, sample.make_evaluator(job.models)],
                 writers=_writers(job, self._output, self._patterns),
             )
         )
@@ -134,6 +135,7 @@ def _writers(job: Job, output: str, patterns: list[str]) -> list[tfma.writers.Wr
             add_metrics_callbacks=[],
             output_file_format="tfrecord",
         ),
+        sample.make_writer(output),
     ]
 
 

@@ -25,8 +25,12 @@ class Executor(tfx_pusher.Executor):
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
-        blessed = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY)
-        if not blessed or not self.CheckBlessing(input_dict):
+        wanted = (
+            standard_component_specs.MODEL_BLESSING_KEY,
+            standard_component_specs.INFRA_BLESSING_KEY,
+        )
+        both = all(input_dict.get(key) for key in wanted)
+        if not both or not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
         destination = pusher_pb2.PushDestination()

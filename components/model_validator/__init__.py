@@ -1,0 +1,1 @@
+"""ModelValidator: does the exported model load, agree with itself, and answer fast?"""
