@@ -28,6 +28,7 @@ STAGES = [
     "Trainer",
     "LatestBlessedModel",
     "Evaluator",
+    "ModelValidator",
     "InvarianceValidator",
     "Pusher",
 ]
@@ -52,6 +53,15 @@ def test_first_run_is_released_and_says_so(first):
     assert not any(cached(first).values())
     (line,) = [x for x in first.stdout.splitlines() if x.startswith("schema ")]
     assert pathlib.Path(line.split()[1]).read_text().count("feature {") > 10
+
+
+def test_the_model_was_loaded_and_asked_in_a_process_of_its_own(first):
+    loaded = first.summary["load_check"]
+    assert loaded["blessed"] and loaded["problems"] == []
+    assert {"scores", "alone", "raw"} <= set(loaded["compared"])
+    assert loaded["examples"] >= 64 and loaded["warmup"] == 9
+    (mark,) = first.folder.parents[1].glob("artifacts/ModelValidator/**/INFRA_BLESSED")
+    assert json.loads((mark.parent / "load_check.json").read_text()) == loaded
 
 
 def test_the_log_tells_where_it_trained(first):
