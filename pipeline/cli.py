@@ -5,8 +5,10 @@ fraction of a second.
 """
 
 import argparse
+import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -91,6 +93,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return WRONG
+    if options.metrics is None:
+        return _answered(options)
+    return _measured(options)
+
+
+def _measured(options: argparse.Namespace) -> int:
+    """The same, and what it came to goes to the file of `--metrics`."""
+    from pipeline import metrics_file
+
+    try:
+        metrics_file.check(options.metrics)
+    except ConfigError as error:
+        return _failed(options, WRONG, str(error))
+    began = time.monotonic()
+    status = _answered(options)
+    path = getattr(options, "summary", None)
+    summary = None
+    if path is not None:
+        with open(path, encoding="utf-8") as file:
+            summary = json.load(file)
+    try:
+        metrics_file.write(
+            options.metrics,
+            options.command,
+            status,
+            time.monotonic() - began,
+            summary,
+            getattr(options, "name", ""),
+        )
+    except OSError as error:
+        return _failed(options, FAILED, f"--metrics: {error}; name another file")
+    return status
+
+
+def _answered(options: argparse.Namespace) -> int:
+    """Does what was asked; the exit status."""
     try:
         status: int = options.do(options)
         sys.stdout.flush()
@@ -195,6 +233,11 @@ def _parser() -> argparse.ArgumentParser:
                 "--open", action="store_true", help="open it in the browser"
             )
         command.add_argument(
+            "--metrics",
+            metavar="FILE",
+            help="write what it came to, for dashboards (OpenMetrics)",
+        )
+        command.add_argument(
             "--debug", action="store_true", help="show tracebacks of errors"
         )
     return parser
@@ -252,6 +295,7 @@ def _run(options: argparse.Namespace) -> int:
         from pipeline import local_runner
 
         result = local_runner.run(config, debug=options.debug)
+        options.summary, options.name = result.summary_path, config.name
     sentence = runs.error_of(result.summary_path)
     if sentence:
         print(f"tfx-irm: {sentence}", file=sys.stderr)
