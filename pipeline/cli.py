@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from components.errors import DataError
+from pipeline import lines
 from pipeline.errors import ConfigError
 
 DONE, FAILED, WRONG, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return WRONG
+    lines.choose(options.log_format)
     if options.metrics is None:
         return _answered(options)
     return _measured(options)
@@ -151,7 +153,7 @@ def _answered(options: argparse.Namespace) -> int:
 def _failed(options: argparse.Namespace, status: int, text: str) -> int:
     if options.debug:
         traceback.print_exc()
-    print(f"tfx-irm: {text}", file=sys.stderr)
+    lines.tell_error(text, status)
     return status
 
 
@@ -233,6 +235,12 @@ def _parser() -> argparse.ArgumentParser:
                 "--open", action="store_true", help="open it in the browser"
             )
         command.add_argument(
+            "--log-format",
+            choices=lines.FORMATS,
+            default=lines.FORMATS[0],
+            help="lines as text, or each as a JSON object; default: text",
+        )
+        command.add_argument(
             "--metrics",
             metavar="FILE",
             help="write what it came to, for dashboards (OpenMetrics)",
@@ -268,7 +276,7 @@ def _validate(options: argparse.Namespace) -> int:
 
     findings = sources_check.check(config)
     for line in sources_check.describe(config, findings):
-        print(line)
+        lines.tell(line)
     return DONE
 
 
@@ -298,7 +306,7 @@ def _run(options: argparse.Namespace) -> int:
         options.summary, options.name = result.summary_path, config.name
     sentence = runs.error_of(result.summary_path)
     if sentence:
-        print(f"tfx-irm: {sentence}", file=sys.stderr)
+        lines.tell_error(sentence, result.exit_code)
     return result.exit_code
 
 
@@ -361,7 +369,7 @@ def _report(options: argparse.Namespace) -> int:
     from pipeline import runs
 
     path = runs.report_path(config.root, options.run)
-    print(path)
+    lines.tell(path)
     if options.open:
         import pathlib
         import webbrowser

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.model_validator.judge import Bounds
+from components.model_validator.bounds import Bounds
 from pipeline.config_types import Section
 
 _Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]

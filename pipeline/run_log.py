@@ -8,7 +8,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import Any, TextIO
+
+from pipeline import lines
 
 
 @contextlib.contextmanager
@@ -30,12 +32,14 @@ def captured(path: str) -> Iterator[Callable[..., None]]:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
 
-        def say(text: str, end: str = "\n") -> None:
+        def say(text: str, end: str = "\n", **fields: Any) -> None:
+            terminal.write(lines.shaped(text, end, **fields))
+            log.write(text + end)
             for stream in (terminal, log):
-                stream.write(text + end)
                 stream.flush()
 
-        say.is_terminal = terminal.isatty()  # type: ignore[attr-defined]
+        live = terminal.isatty() and not lines.is_json()
+        say.is_terminal = live  # type: ignore[attr-defined]
         try:
             with _told(log):
                 yield say
@@ -137,4 +141,9 @@ def stage(
         seconds = time.monotonic() - began
         stages.append(Stage(name, round(seconds, 3), note.cached))
         line = f"{seconds:8.1f} s  {outcome}".rstrip()
-        say(line if live else f"{shown}{line}")
+        say(
+            line if live else f"{shown}{line}",
+            stage=name,
+            seconds=round(seconds, 3),
+            outcome=outcome or "done",
+        )

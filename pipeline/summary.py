@@ -103,12 +103,20 @@ def tell(
     say("")
     if summary["error"]:
         return
-    say(f"verdict  {summary['verdict']}   ({seconds:.0f} s)")
+    say(
+        f"verdict  {summary['verdict']}   ({seconds:.0f} s)",
+        verdict=summary["verdict"],
+        seconds=round(seconds, 3),
+    )
     for check in summary["checks"]:
         body = textwrap.fill(
             check["reason"], 96, initial_indent=" " * 4, subsequent_indent=" " * 4
         )
-        say(f"  {check['name']}: {check['verdict']}\n{body}")
+        say(
+            f"  {check['name']}: {check['verdict']}\n{body}",
+            check=check["name"],
+            verdict=check["verdict"],
+        )
     say("")
     findings = [f for f in summary["findings"] if f["level"] == "warn"]
     for finding in findings[:_MOST_WARNINGS]:
@@ -127,10 +135,11 @@ def tell(
     for problem in loaded["problems"] if loaded else ():
         say(textwrap.fill(f"load check: the model {problem}", 96))
     if summary["pushed"]:
-        say(f"pushed   {summary['pushed']}")
+        say(f"pushed   {summary['pushed']}", pushed=summary["pushed"])
     else:
         say("pushed   nothing: only a model that passes every check is released")
-    say(f"report   {os.path.join(folder, REPORT)}")
+    report = os.path.join(folder, REPORT)
+    say(f"report   {report}", report=report)
 
 
 def _artifact(outputs: dict[str, Any], node: str, key: str) -> Any:

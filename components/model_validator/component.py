@@ -11,7 +11,8 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components import code
-from components.model_validator import executor, judge
+from components.model_validator import executor
+from components.model_validator.bounds import Bounds
 
 
 class ModelValidatorSpec(types.ComponentSpec):
@@ -53,13 +54,13 @@ class ModelValidator(base_component.BaseComponent):
         Args:
           model: `Model` to load.
           evaluation: `ModelEvaluation` of it by our Evaluator.
-          bounds: fields of `judge.Bounds` that differ from its defaults.
+          bounds: fields of `Bounds` that differ from its defaults.
 
         Raises:
           ValueError: an unknown bound, or one that is no positive number.
         """
         given = dict(bounds or {})
-        known = [field.name for field in dataclasses.fields(judge.Bounds)]
+        known = [field.name for field in dataclasses.fields(Bounds)]
         for name, value in given.items():
             if name not in known:
                 raise ValueError(
@@ -67,7 +68,7 @@ class ModelValidator(base_component.BaseComponent):
                 )
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"load check: {name} is {value}, no positive number")
-        whole = dataclasses.asdict(judge.Bounds(**given))
+        whole = dataclasses.asdict(Bounds(**given))
         spec = ModelValidatorSpec(
             model=model,
             evaluation=evaluation,

@@ -19,6 +19,7 @@ from components.artifact_files import write_text
 from components.errors import DataError, tells_reason
 from components.evaluator.sample import load_sample
 from components.model_validator import judge
+from components.model_validator.bounds import Bounds
 
 MODEL_KEY = "model"
 EVALUATION_KEY = "evaluation"
@@ -59,7 +60,7 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           DataError: the evaluation holds no example to ask for.
         """
-        bounds = judge.Bounds(**json.loads(exec_properties[BOUNDS_KEY]))
+        bounds = Bounds(**json.loads(exec_properties[BOUNDS_KEY]))
         model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
         path = path_utils.serving_model_path(
             model.uri, path_utils.is_old_model_artifact(model)
@@ -84,7 +85,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _record(
-    answer: dict[str, Any], problems: list[str], examples: int, bounds: judge.Bounds
+    answer: dict[str, Any], problems: list[str], examples: int, bounds: Bounds
 ) -> dict[str, Any]:
     """What is kept of a load check."""
     ways = ("scores", "alone", "raw", "transformed")
@@ -99,7 +100,7 @@ def _record(
 
 
 def ask(
-    path: str, sample: list[tuple[bytes, dict[str, list[float]]]], bounds: judge.Bounds
+    path: str, sample: list[tuple[bytes, dict[str, list[float]]]], bounds: Bounds
 ) -> tuple[dict[str, Any], list[str]]:
     """Runs the probe and judges its answer.
 

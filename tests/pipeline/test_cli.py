@@ -137,7 +137,7 @@ class TestArguments:
             (["validate"], "the following arguments are required: CONFIG"),
             (["validate", "a", "b"], "unrecognized arguments: b"),
             (["validate", "a", "--set"], "expected one argument"),
-            (["run", "a", "--log-format", "json"], "unrecognized arguments"),
+            (["run", "a", "--log-format", "xml"], "invalid choice: 'xml'"),
             (["run", "a", "--deb"], "unrecognized arguments: --deb"),
             (["report", "a", "--method", "erm"], "unrecognized arguments"),
         ],

@@ -72,5 +72,5 @@ def test_bad_rows_are_told(project, tmp_path, entry, said):
     jsonschema.validate(found, json.loads(SCHEMA.read_text()))
     lines = []
     found |= {"error": None, "verdict": "PASS", "pushed": "serving/1"}
-    summary.tell(found, str(tmp_path), outputs, lines.append, 1)
+    summary.tell(found, str(tmp_path), outputs, lambda text, **_: lines.append(text), 1)
     assert f"dropped  bad rows: {said}" in lines

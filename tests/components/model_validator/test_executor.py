@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from components.errors import DataError
-from components.model_validator import executor, judge
+from components.model_validator import executor
+from components.model_validator.bounds import Bounds
 from components.model_validator.component import ModelValidator
 
 ROWS = 5
@@ -82,7 +83,7 @@ def closed_form(slope=2.0):
 
 def test_a_model_that_gives_the_scores_of_the_closed_form(tmp_path):
     path = Model().save(tmp_path / "model")
-    answer, problems = executor.ask(path, closed_form(), judge.Bounds())
+    answer, problems = executor.ask(path, closed_form(), Bounds())
     assert problems == []
     expected = [scores["probabilities"] for _, scores in closed_form()]
     for way in ("scores", "alone", "raw"):
@@ -94,7 +95,7 @@ def test_a_model_that_gives_the_scores_of_the_closed_form(tmp_path):
 def test_all_that_differs_is_told_at_once(tmp_path):
     """Other weights than the evaluated, another raw, scores that the batch moves."""
     path = Model(slope=2.5, raw_slope=1.0, of_batch=0.5).save(tmp_path / "model")
-    bounds = judge.Bounds(latency_ms=1e-6, memory_mb=1, load_seconds=1e-6)
+    bounds = Bounds(latency_ms=1e-6, memory_mb=1, load_seconds=1e-6)
     _, problems = executor.ask(path, closed_form(), bounds)
     kinds = [
         "than evaluated",
@@ -115,7 +116,7 @@ def test_a_model_that_loads_only_where_it_was_made(tmp_path):
     words.write_text("a\nb\n")
     path = Model(table=str(words)).save(tmp_path / "model")
     (tmp_path / "model" / "assets" / "words.txt").unlink()
-    answer, (problem,) = executor.ask(path, closed_form(), judge.Bounds())
+    answer, (problem,) = executor.ask(path, closed_form(), Bounds())
     assert answer == {}
     assert "cannot be served by a clean process (exit 1)" in problem
     assert "words.txt" in problem
@@ -123,7 +124,7 @@ def test_a_model_that_loads_only_where_it_was_made(tmp_path):
 
 def test_a_model_that_takes_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(executor, "_START_SECONDS", 0.01)
-    bounds = judge.Bounds(load_seconds=0.01)
+    bounds = Bounds(load_seconds=0.01)
     _, (problem,) = executor.ask(str(tmp_path), closed_form(), bounds)
     assert "has not answered" in problem
 

@@ -5,9 +5,10 @@ import copy
 import pytest
 
 from components.model_validator import judge
+from components.model_validator.bounds import Bounds
 
 SCORES = {"probabilities": [[0.25], [0.5], [0.75]], "logits": [[-1.1], [0.0], [1.1]]}
-BOUNDS = judge.Bounds(latency_ms=10, memory_mb=2_000, load_seconds=5, tolerance=1e-4)
+BOUNDS = Bounds(latency_ms=10, memory_mb=2_000, load_seconds=5, tolerance=1e-4)
 
 
 def answer(**changes):
