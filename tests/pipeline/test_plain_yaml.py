@@ -112,10 +112,10 @@ def test_bomb_of_aliases():
     bomb = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     for i in range(1, 30):
         bomb.append(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]")
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError, match=f"more than {MAX_NODES:,} values"):
         parse("\n".join(bomb), "x")
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_chain_of_aliases_does_not_exhaust_the_stack():
