@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.card_config import Card
 from pipeline.checks_config import Checks, Verdict
 from pipeline.config_types import (
     Column,
@@ -132,6 +133,7 @@ class PipelineConfig(Section):
     checks: Checks = Field(examples=["{worst: {auc: {min: 0.65}}}"])
     verdict: Verdict = Verdict()
     load_check: LoadCheck = LoadCheck()
+    card: Card = Card()
     push: Annotated[Push, BeforeValidator(_push)] = Field(
         default={}, validate_default=True
     )  # type: ignore[assignment]

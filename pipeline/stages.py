@@ -350,7 +350,16 @@ def _context(config: PipelineConfig, settings: dict[str, Any]) -> dict[str, Any]
         "split_by": list(config.data.split.by),
         "code": settings["code"],
         "versions": versions(),
+        "architecture": architecture(config),
+        "card": config.card.model_dump(mode="json", exclude_none=True),
     }
+
+
+def architecture(config: PipelineConfig) -> str:
+    """The network in a phrase."""
+    given = config.train.model.model_dump(mode="json", exclude_none=True)
+    said = ", ".join(f"{key} {value}" for key, value in given.items() if value)
+    return f"network with {said}" if said else "network by default"
 
 
 def versions() -> dict[str, str]:
