@@ -221,8 +221,9 @@ def _load(options: argparse.Namespace) -> Any:
 
 def _validate(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import sources_check
+    from pipeline import override, sources_check
 
+    override.read(config)
     findings = sources_check.check(config)
     for line in sources_check.describe(config, findings):
         print(line)
@@ -241,8 +242,10 @@ def _prepare(config: Any) -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
+    from pipeline import override, runs
+
+    override.read(config)
     findings = _prepare(config)
-    from pipeline import runs
 
     if config.data.each:
         from pipeline import folds

@@ -49,7 +49,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         layout = reading.look(patterns, names)
         job = evaluation.Job(options, config, models, layout)
         written = artifact_utils.get_single_instance(output_dict[EVALUATION_KEY])
-        # Before anything is measured: a model that changes meanwhile has another digest.
+        # Before anything is measured: what changes meanwhile has another digest.
         _identify(written, models[settings.CANDIDATE], examples, patterns)
         output = written.uri
         transforms = []
@@ -126,7 +126,7 @@ def _identify(
     paths = {}
     for found in patterns.values():
         for i, pattern in enumerate(found):
-            for path in fileio.glob(pattern):
+            for path in map(str, fileio.glob(pattern)):
                 folder, name = os.path.split(path)
                 paths[f"{i}/{os.path.basename(folder)}/{name}"] = path
     counts = "".join(a.get_string_custom_property(COUNTS_PROPERTY) for a in examples)

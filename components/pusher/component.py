@@ -1,36 +1,90 @@
 """Pusher: releases the model that the verdict blessed."""
 
-from tfx import types
-from tfx.components.pusher import component as tfx_pusher
-from tfx.dsl.components.base import executor_spec
-from tfx.proto import pusher_pb2
+import json
+from collections.abc import Mapping
 
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.utils import proto_utils
+
+from components import code, digests
 from components.pusher import executor
 
+OVERRIDE_KEYS = ("who", "why", "digest", "expires")
 
-class Pusher(tfx_pusher.Pusher):
-    """TFX's Pusher whose blessing is not optional.
 
-    TFX's own pushes, with a warning, where no blessing is wired.
+class PusherSpec(types.ComponentSpec):
+    """Contract of Pusher."""
+
+    PARAMETERS = {
+        executor.DESTINATION_KEY: ExecutionParameter(type=str),
+        executor.OVERRIDE_KEY: ExecutionParameter(type=str),
+        executor.STATE_KEY: ExecutionParameter(type=str, optional=True),
+        code.CODE_KEY: ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        executor.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        executor.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
+        executor.INFRA_BLESSING_KEY: ChannelParameter(
+            type=standard_artifacts.InfraBlessing, optional=True
+        ),
+    }
+    OUTPUTS = {
+        executor.PUSHED_KEY: ChannelParameter(type=standard_artifacts.PushedModel),
+    }
+
+
+class Pusher(base_component.BaseComponent):
+    """TFX's Pusher whose blessing is not optional, and must be of this very model.
+
+    Output `pushed_model` (`PushedModel`): what was pushed, with `pushed`,
+    `pushed_destination`, `pushed_version` and `digest`; or `not_pushed`, why not.
     """
 
+    SPEC_CLASS = PusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    DRIVER_CLASS = executor.Driver
+
     def __init__(
-        self, model: types.BaseChannel, blessing: types.BaseChannel, directory: str
+        self,
+        model: types.BaseChannel,
+        blessing: types.BaseChannel,
+        directory: str,
+        override: Mapping[str, str] | None = None,
+        infra_blessing: types.BaseChannel | None = None,
     ):
         """Makes the component.
 
         Args:
           model: of Trainer.
-          blessing: of InvarianceValidator; without a positive one nothing is pushed.
-          directory: where the versions of the served model lie.
+          blessing: of InvarianceValidator.
+          directory: where the versions of the served model lie; may be a URL.
+          override: lets one model pass that is not blessed: `who` answers for it,
+            `why`, the model's `digest`, and when it `expires`, in ISO 8601 with a zone.
+          infra_blessing: of a load check, or None.
+
+        Raises:
+          ValueError: an override with other keys, or a digest that is none.
         """
-        super().__init__(
+        if override is not None:
+            digest = override.get("digest")
+            if sorted(override) != sorted(OVERRIDE_KEYS):
+                raise ValueError(f"an override has {', '.join(OVERRIDE_KEYS)}")
+            if not digests.is_digest(digest):
+                raise ValueError(f"{digest!r} is no digest of 32 hexadecimal digits")
+        destination = pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=directory)
+        )
+        spec = PusherSpec(
             model=model,
             model_blessing=blessing,
-            push_destination=pusher_pb2.PushDestination(
-                filesystem=pusher_pb2.PushDestination.Filesystem(
-                    base_directory=directory
-                )
-            ),
-            custom_executor_spec=executor_spec.ExecutorClassSpec(executor.Executor),
+            infra_blessing=infra_blessing,
+            push_destination=proto_utils.proto_to_json(destination),
+            override=json.dumps(override, sort_keys=True),
+            code=code.of_component(__file__),
+            pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )
+        super().__init__(spec=spec)
