@@ -61,6 +61,16 @@ examples:
   tfx-irm tune examples/flights/config.yaml --trials 20
   tfx-irm tune examples/flights/config.yaml --method irm_v1 --select invariance
 """,
+    "rollback": """\
+examples:
+  tfx-irm rollback examples/flights/config.yaml
+  tfx-irm rollback examples/flights/config.yaml --to 1767225600
+""",
+    "prune": """\
+examples:
+  tfx-irm prune examples/flights/config.yaml --dry-run
+  tfx-irm prune examples/flights/config.yaml --keep 20
+""",
     "report": """\
 examples:
   tfx-irm report examples/flights/config.yaml
@@ -144,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
         ("compare", _compare, "train several methods on the same data; decide nothing"),
         ("tune", _tune, "search hyperparameters; held-out data are never read"),
         ("report", _report, "print where the report of a run is"),
+        ("rollback", _rollback, "put the last blessed version back into service"),
+        ("prune", _prune, "remove what no kept run and no blessed model needs"),
     ):
         command = _make(commands, name, f"{summary[0].upper()}{summary[1:]}.", summary)
         command.set_defaults(do=do)
@@ -169,6 +181,26 @@ def _parser() -> argparse.ArgumentParser:
                 default=1,
                 metavar="N",
                 help="seeds of each, from train.seed on; default: 1",
+            )
+        elif name == "rollback":
+            command.add_argument(
+                "--to",
+                type=int,
+                metavar="VERSION",
+                help="a version in push.path; default: the last blessed one before the"
+                " served one",
+            )
+        elif name == "prune":
+            command.add_argument(
+                "--keep",
+                type=int,
+                default=10,
+                metavar="N",
+                help="how many of the last runs stay, and as many comparisons,"
+                " inspections and searches; default: 10",
+            )
+            command.add_argument(
+                "--dry-run", action="store_true", help="say it, and remove nothing"
             )
         elif name not in ("report", "inspect"):
             command.add_argument(
@@ -313,6 +345,26 @@ def _tune(options: argparse.Namespace) -> int:
     from pipeline import tune
 
     return tune.tune(config, debug=options.debug)
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from components.pusher import rollback
+
+    done = rollback.roll_back(config.push.path, options.to)
+    print(f"replaced {done.replaced.path}")
+    print(f"         {done.digest} is not pushed again")
+    print(f"serving  {done.served.path}, as version {done.restored.number} was")
+    return DONE
+
+
+def _prune(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import pruning
+
+    for line in pruning.prune(config, options.keep, options.dry_run):
+        print(line)
+    return DONE
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from pipeline import root_lock
+
 
 @contextlib.contextmanager
 def captured(path: str) -> Iterator[Callable[..., None]]:
@@ -67,7 +69,10 @@ def begun(
     name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     folder = os.path.join(root, kind, name)
     os.makedirs(folder)
-    with captured(os.path.join(folder, "log.txt")) as say:
+    with (
+        root_lock.shared(root),
+        captured(os.path.join(folder, "log.txt")) as say,
+    ):
         try:
             yield folder, say
         except KeyboardInterrupt:

@@ -129,7 +129,8 @@ def publish(
         _fill(path, model_path, digest, told)
     else:
         path, told = _rename_into(serving, model_path, digest, told)
-    log(serving, {"event": "released", **told})
+    event = "rolled back" if told.get("rolled_back_from") else "released"
+    log(serving, {"event": event, **told})
     return Version(int(told["version"]), path, told)
 
 
