@@ -21,8 +21,8 @@ Train a model on several environments, and release it only where it is shown to
 work in all of them.
 """
 _EXITS = """\
-exit status: 0 done, 2 the config, the arguments or the data is wrong, 3 refused by a
-check, 130 interrupted, 1 anything else.
+exit status: 0 done, 2 the config, the arguments or the data is wrong, 3 not released
+(refused by a check, or released before), 130 interrupted, 1 anything else.
 """
 _EXAMPLES = {
     "": """\
@@ -39,6 +39,7 @@ examples:
   tfx-irm run examples/flights/config.yaml --method erm
   tfx-irm run examples/flights/config.yaml --set train.steps=500 --set root=/tmp/runs
   tfx-irm run examples/flights/config.yaml --set 'train.model.hidden=[64, 32]'
+  tfx-irm run examples/flights/config.yaml --set push.override=override.yaml
 """,
     "validate": """\
 examples:

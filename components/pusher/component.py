@@ -11,7 +11,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import proto_utils
 
 from components import code, digests
-from components.pusher import executor
+from components.pusher import executor, release
 
 OVERRIDE_KEYS = ("who", "why", "digest", "expires")
 
@@ -67,7 +67,7 @@ class Pusher(base_component.BaseComponent):
           infra_blessing: of a load check, or None.
 
         Raises:
-          ValueError: an override with other keys, or a digest that is none.
+          ValueError: an override with other keys, a digest or a time that is none.
         """
         if override is not None:
             digest = override.get("digest")
@@ -75,6 +75,7 @@ class Pusher(base_component.BaseComponent):
                 raise ValueError(f"an override has {', '.join(OVERRIDE_KEYS)}")
             if not digests.is_digest(digest):
                 raise ValueError(f"{digest!r} is no digest of 32 hexadecimal digits")
+            release.expiry(override)
         destination = pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=directory)
         )

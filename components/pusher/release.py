@@ -78,8 +78,19 @@ def release(
 
 def in_force(override: Mapping[str, str]) -> bool:
     """Whether an override has not expired."""
-    expires = datetime.datetime.fromisoformat(override["expires"])
-    return datetime.datetime.now(datetime.timezone.utc) <= expires
+    return datetime.datetime.now(datetime.timezone.utc) <= expiry(override)
+
+
+def expiry(override: Mapping[str, str]) -> datetime.datetime:
+    """When an override expires.
+
+    Raises:
+      ValueError: it is no time, or has no zone.
+    """
+    found = datetime.datetime.fromisoformat(override["expires"])
+    if found.tzinfo is None:
+        raise ValueError(f"expires is {override['expires']!r}, which has no zone")
+    return found
 
 
 def _verified(model_path: str, blessing: Blessing) -> str:

@@ -48,7 +48,7 @@ def pusher(serving):
 def run(tmp_path, model, pusher):
     """Runs the executor of a component; returns its output."""
 
-    def go(blessed=True, override=None, digest=None, change=None):
+    def go(blessed=True, override=None, digest=None, change=None, infra=None):
         artifact = standard_artifacts.Model()
         artifact.uri = os.path.dirname(model("a"))
         blessing = bless(
@@ -59,7 +59,11 @@ def run(tmp_path, model, pusher):
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / "Pusher" / "pushed_model" / "1")
         executor.Executor().Do(
-            {"model": [artifact], "model_blessing": [blessing]},
+            {
+                "model": [artifact],
+                "model_blessing": [blessing],
+                "infra_blessing": [infra] if infra else [],
+            },
             {"pushed_model": [pushed]},
             dict(pusher(override).exec_properties),
         )
@@ -167,6 +171,24 @@ class TestDriver:
 def test_an_override_that_is_none_is_refused(pusher, given):
     with pytest.raises(ValueError, match="override has who|is no digest"):
         pusher(given)
+
+
+@pytest.mark.parametrize(
+    ("expires", "said"),
+    [("soon", "Invalid isoformat"), ("2026-01-31T12:00:00", "has no zone")],
+)
+def test_an_override_expires_at_a_time_with_its_zone(pusher, expires, said):
+    with pytest.raises(ValueError, match=said):
+        pusher({**override("a" * 32), "expires": expires})
+
+
+@pytest.mark.parametrize("loaded", [0, 1])
+def test_a_model_that_could_not_be_loaded_is_not_pushed(run, serving, loaded):
+    infra = standard_artifacts.InfraBlessing()
+    infra.set_int_custom_property("blessed", loaded)
+    pushed = run(infra=infra)
+    assert pushed.get_int_custom_property("pushed") == loaded
+    assert os.path.exists(serving) == bool(loaded)
 
 
 def test_what_was_rolled_back_is_no_baseline(tmp_path, serving):
