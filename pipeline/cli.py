@@ -256,10 +256,12 @@ def _validate(options: argparse.Namespace) -> int:
     config = _load(options)
     from pipeline import override, sources_check
 
-    override.read(config)
+    given = override.read(config)
     findings = sources_check.check(config)
     for line in sources_check.describe(config, findings):
         print(line)
+    if given is not None:
+        print(f"  override    {override.told(given)}")
     return DONE
 
 

@@ -12,7 +12,8 @@ import datetime
 import re
 from typing import Any
 
-from components import digests
+from components import digests, pages
+from components.pusher import release
 from pipeline import plain_yaml
 from pipeline.config import PipelineConfig
 from pipeline.config_types import nearest, short
@@ -54,6 +55,14 @@ def read(config: PipelineConfig) -> dict[str, str] | None:
     if not isinstance(document.data, dict):
         raise ConfigError(f"{path}: holds no keys; it takes {', '.join(KEYS)}")
     return _validated(document, path)
+
+
+def told(override: dict[str, str]) -> str:
+    """An override in a line, for the terminal."""
+    expires, lasts = override["expires"], release.in_force(override)
+    when = f"until {expires}" if lasts else f"no more, as it expired at {expires}"
+    who = pages.printable(" ".join(override["who"].split()))
+    return f"model {override['digest']} may pass without, {when} ({who})"
 
 
 def _validated(document: plain_yaml.Document, path: str) -> dict[str, str]:

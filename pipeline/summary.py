@@ -157,7 +157,8 @@ def tell(
         say(f"pushed   {summary['pushed']}")
     else:
         say(f"pushed   nothing: {summary['not_pushed'] or _NOT_BLESSED}")
-        say(f"digest   {summary['model_digest']}")
+        if summary["model_digest"]:
+            say(f"digest   {summary['model_digest']}")
     say(f"report   {os.path.join(folder, REPORT)}")
 
 

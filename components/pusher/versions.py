@@ -29,6 +29,7 @@ ROLLED_BACK = "rolled_back"
 LOG = "releases.jsonl"
 _GRAPH = "saved_model.pb"
 _CHUNK = 1 << 20
+_HIGHEST = 2**63 - 1  # TensorFlow Serving takes no higher number for a version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +124,10 @@ def publish(
     """
     filesystem.make_folder(serving)
     number = max([int(time.time()), *(n + 1 for n, _ in _numbered(serving))])
+    if number > _HIGHEST:
+        raise DataError(
+            f"{serving} has a version {_HIGHEST}, and none can be higher; move it away"
+        )
     told = {"version": number, "digest": digest, "released_at": now(), **release}
     if files.is_url(serving):
         path = os.path.join(serving, str(number))
@@ -238,7 +243,8 @@ def now() -> str:
 def _numbered(serving: str) -> list[tuple[int, str]]:
     """All folders with a number for a name, complete or not, ascending."""
     names = [n for n in filesystem.list_folder(serving) if n.isascii() and n.isdigit()]
-    return sorted((int(name), os.path.join(serving, name)) for name in names)
+    found = sorted((int(name), os.path.join(serving, name)) for name in names)
+    return [(number, path) for number, path in found if number <= _HIGHEST]
 
 
 def _release(path: str) -> Mapping[str, Any] | None:

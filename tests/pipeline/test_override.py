@@ -84,6 +84,20 @@ def test_the_longest_that_is_taken(read):
         read(expires=(last + datetime.timedelta(days=2)).isoformat())
 
 
+@pytest.mark.parametrize(
+    ("expires", "said"),
+    [
+        (NEXT_WEEK, f"may pass without, until {NEXT_WEEK}T23:59:59+00:00 (Ada)"),
+        ("2020-01-31", "may pass without, no more, as it expired at 2020-01-31T23"),
+    ],
+)
+def test_validate_tells_it(project, capsys, read, expires, said):
+    read(expires=expires)
+    arguments = ["validate", str(project.config), "--set"]
+    assert cli.main([*arguments, "push.override=override.yaml"]) == 0
+    assert f"override    model {GOOD['digest']} {said}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["validate", "run"])
 def test_the_commands_refuse_it_before_anything_runs(project, command, capsys):
     arguments = [command, str(project.config), "--set", "push.override=none.yaml"]

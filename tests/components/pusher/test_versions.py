@@ -65,11 +65,17 @@ def test_a_half_written_version_does_not_count_and_its_number_is_not_used(
 
 def test_what_is_no_version_does_not_count(model, serving):
     first = publish(model("a"), serving)
-    for name in (".push-x", "tmp", "\u0663", "-5", "9" * 20 + ".bak"):
+    for name in (".push-x", "tmp", "\u0663", "-5", "9" * 20, str(2**63)):
         os.makedirs(os.path.join(serving, name))
         with open(os.path.join(serving, name, "saved_model.pb"), "w"):
             pass
     assert versions.versions(serving) == [first]
+
+
+def test_the_highest_number_that_a_server_takes(model, serving):
+    os.makedirs(os.path.join(serving, str(2**63 - 1)))
+    with pytest.raises(DataError, match="none can be higher; move it away"):
+        publish(model("a"), serving)
 
 
 def test_a_copy_with_another_digest_never_appears(model, serving):
