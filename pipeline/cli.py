@@ -24,8 +24,8 @@ Train a model on several environments, and release it only where it is shown to
 work in all of them.
 """
 _EXITS = """\
-exit status: 0 done, 2 the config, the arguments or the data is wrong, 3 refused by a
-check, 130 interrupted, 1 anything else.
+exit status: 0 done, 2 the config, the arguments or the data is wrong, 3 not released
+(refused by a check, or released before), 130 interrupted, 1 anything else.
 """
 _EXAMPLES = {
     "": """\
@@ -42,6 +42,7 @@ examples:
   tfx-irm run examples/flights/config.yaml --method erm
   tfx-irm run examples/flights/config.yaml --set train.steps=500 --set root=/tmp/runs
   tfx-irm run examples/flights/config.yaml --set 'train.model.hidden=[64, 32]'
+  tfx-irm run examples/flights/config.yaml --set push.override=override.yaml
 """,
     "validate": """\
 examples:
@@ -63,6 +64,16 @@ examples:
 examples:
   tfx-irm tune examples/flights/config.yaml --trials 20
   tfx-irm tune examples/flights/config.yaml --method irm_v1 --select invariance
+""",
+    "rollback": """\
+examples:
+  tfx-irm rollback examples/flights/config.yaml
+  tfx-irm rollback examples/flights/config.yaml --to 1767225600
+""",
+    "prune": """\
+examples:
+  tfx-irm prune examples/flights/config.yaml --dry-run
+  tfx-irm prune examples/flights/config.yaml --keep 20
 """,
     "report": """\
 examples:
@@ -184,6 +195,8 @@ def _parser() -> argparse.ArgumentParser:
         ("compare", _compare, "train several methods on the same data; decide nothing"),
         ("tune", _tune, "search hyperparameters; held-out data are never read"),
         ("report", _report, "print where the report of a run is"),
+        ("rollback", _rollback, "put the last blessed version back into service"),
+        ("prune", _prune, "remove what no kept run and no blessed model needs"),
     ):
         command = _make(commands, name, f"{summary[0].upper()}{summary[1:]}.", summary)
         command.set_defaults(do=do)
@@ -209,6 +222,26 @@ def _parser() -> argparse.ArgumentParser:
                 default=1,
                 metavar="N",
                 help="seeds of each, from train.seed on; default: 1",
+            )
+        elif name == "rollback":
+            command.add_argument(
+                "--to",
+                type=int,
+                metavar="VERSION",
+                help="a version in push.path; default: the last blessed one before the"
+                " served one",
+            )
+        elif name == "prune":
+            command.add_argument(
+                "--keep",
+                type=int,
+                default=10,
+                metavar="N",
+                help="how many of the last runs stay, and as many comparisons,"
+                " inspections and searches; default: 10",
+            )
+            command.add_argument(
+                "--dry-run", action="store_true", help="say it, and remove nothing"
             )
         elif name not in ("report", "inspect"):
             command.add_argument(
@@ -272,11 +305,14 @@ def _load(options: argparse.Namespace) -> Any:
 
 def _validate(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import sources_check
+    from pipeline import override, sources_check
 
+    given = override.read(config)
     findings = sources_check.check(config)
     for line in sources_check.describe(config, findings):
         lines.tell(line)
+    if given is not None:
+        lines.tell(f"  override    {override.told(given)}")
     return DONE
 
 
@@ -292,8 +328,10 @@ def _prepare(config: Any) -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
+    from pipeline import override, runs
+
+    override.read(config)
     findings = _prepare(config)
-    from pipeline import runs
 
     if config.data.each:
         from pipeline import folds
@@ -362,6 +400,26 @@ def _tune(options: argparse.Namespace) -> int:
     from pipeline import tune
 
     return tune.tune(config, debug=options.debug)
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from components.pusher import rollback
+
+    done = rollback.roll_back(config.push.path, options.to)
+    lines.tell(f"replaced {done.replaced.path}")
+    lines.tell(f"         {done.digest} is not pushed again")
+    lines.tell(f"serving  {done.served.path}, as version {done.restored.number} was")
+    return DONE
+
+
+def _prune(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import pruning
+
+    for line in pruning.prune(config, options.keep, options.dry_run):
+        lines.tell(line)
+    return DONE
 
 
 def _report(options: argparse.Namespace) -> int:

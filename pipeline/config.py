@@ -86,6 +86,7 @@ class Push(Section):
 
     to: Literal["filesystem"] = "filesystem"
     path: LocalPath = Field(default="serving", validate_default=True)
+    override: LocalPath | None = Field(default=None, examples=["override.yaml"])
 
 
 def _name(name: str) -> str:

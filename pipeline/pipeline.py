@@ -12,7 +12,7 @@ from components.multi_env_example_gen.component import MultiEnvExampleGen
 from components.pusher.component import Pusher
 from components.source_manifest.component import SourceManifest
 from components.tuner.component import Tuner
-from pipeline import stages
+from pipeline import override, stages
 from pipeline.config import Evaluate, PipelineConfig
 
 _FOLDS = ".each"  # ends the pipeline's name; no config's name has a dot
@@ -30,7 +30,7 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       DataError: environments told by a column cannot be read from the data.
     """
     settings = stages.custom_config(config)
-    baseline = stages.latest_blessed_model()
+    baseline = stages.latest_blessed_model(config)
     prepared = _prepare(config, settings, baseline)
     sizes = stages.group_size_validator(config, prepared)
     trainer = stages.trainer(config, prepared, settings)
@@ -48,6 +48,8 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         validator.outputs["blessing"],
         loaded.outputs["blessing"],
         config.push.path,
+        override.read(config),
+        validator.outputs["report"],
     )
     nodes = [sizes, trainer, evaluator, loaded, validator, pusher]
     return _graph(config.name, [*prepared.components, *nodes], runtime)
@@ -65,7 +67,7 @@ def create_inspection(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
     ingested = _ingest(
         config, SourceManifest(config.data.sources), stages.custom_config(config)
     )
-    baseline = stages.latest_blessed_model()
+    baseline = stages.latest_blessed_model(config)
     inspected = stages.environment_validator(config, ingested, baseline)
     return _graph(config.name, [*ingested.components, baseline, inspected], runtime)
 
@@ -88,7 +90,7 @@ def create_comparison(
     """
     config = next(iter(candidates.values()))
     prepared = _prepare(
-        config, stages.custom_config(config), stages.latest_blessed_model()
+        config, stages.custom_config(config), stages.latest_blessed_model(config)
     )
     nodes: list[base_node.BaseNode] = []
     for label, candidate in candidates.items():
@@ -149,7 +151,7 @@ def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       DataError: environments told by a column cannot be read from the data.
     """
     settings = stages.custom_config(config)
-    prepared = _prepare(config, settings, stages.latest_blessed_model())
+    prepared = _prepare(config, settings, stages.latest_blessed_model(config))
     tune = {
         "trials": config.tune.trials,
         "rule": config.tune.select,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from pipeline import lines
+from pipeline import lines, root_lock
 
 
 @contextlib.contextmanager
@@ -70,8 +70,11 @@ def begun(
     """
     name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     folder = os.path.join(root, kind, name)
-    os.makedirs(folder)
-    with captured(os.path.join(folder, "log.txt")) as say:
+    os.makedirs(root, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(root_lock.shared(root))
+        os.makedirs(folder)
+        say = stack.enter_context(captured(os.path.join(folder, "log.txt")))
         try:
             yield folder, say
         except KeyboardInterrupt:

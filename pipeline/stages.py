@@ -19,6 +19,7 @@ from components.evaluator.component import Evaluator
 from components.group_size_validator.component import GroupSizeValidator
 from components.invariance_validator.component import InvarianceValidator
 from components.multi_env_example_gen import environments, shards
+from components.pusher.baseline import LatestReleasedModel
 from components.source_manifest import listing
 from pipeline.config import ENVIRONMENT, PipelineConfig
 from pipeline.eval_config import eval_config, slices
@@ -265,10 +266,11 @@ def trainer(
     )
 
 
-def latest_blessed_model() -> Any:
-    """The released model, if there is one."""
+def latest_blessed_model(config: PipelineConfig) -> Any:
+    """The released model, if there is one; not one that was rolled back."""
     return tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        strategy_class=LatestReleasedModel,
+        config={"serving": config.push.path},
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("LatestBlessedModel")

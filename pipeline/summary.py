@@ -3,19 +3,23 @@
 import dataclasses
 import json
 import os
-import shutil
 import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import markupsafe
+
+from components import pages
 from components.artifact_files import read_json
 from components.multi_env_example_gen import bad_rows
 from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT, SUMMARY
 from pipeline.tables import SENTENCE, brief
 
+RELEASE_MARK = "<!-- release -->"  # of the report's template
 DECISION_FILE, INFERENCE_FILE = "decision.json", "inference.json"
 LOAD_CHECK_FILE = "load_check.json"
+_NOT_BLESSED = "only a model that passes every check is released"
 _MOST_WARNINGS = 5
 
 
@@ -45,6 +49,9 @@ def build(
         "run_id": run_id,
         "verdict": decision.get("verdict"),
         "pushed": None if error else _pushed(outputs),
+        "not_pushed": None if error else _told(outputs, "not_pushed"),
+        "override": _override(outputs),
+        "model_digest": decision.get("model_digest"),
         "error": error,
         "checks": decision.get("checks", []),
         "load_check": _load_check(outputs),
@@ -64,7 +71,7 @@ def build(
 def write(summary: dict[str, Any], folder: str, outputs: dict[str, Any]) -> str:
     """Writes `summary.json` and copies the report beside it; path of the summary."""
     if summary["error"] is None:
-        copy_report(outputs, os.path.join(folder, REPORT))
+        copy_report(outputs, os.path.join(folder, REPORT), override=summary["override"])
     return write_json(summary, folder)
 
 
@@ -77,16 +84,39 @@ def write_json(summary: dict[str, Any], folder: str) -> str:
 
 
 def copy_report(
-    outputs: dict[str, Any], path: str, node: str = "InvarianceValidator"
+    outputs: dict[str, Any],
+    path: str,
+    node: str = "InvarianceValidator",
+    override: dict[str, str] | None = None,
 ) -> None:
-    """Copies the report that an InvarianceValidator wrote, if it came that far."""
+    """Copies the report that an InvarianceValidator wrote, if it came that far.
+
+    It was written before the push, so an override is put into the copy.
+    """
     report = _artifact(outputs, node, "report")
-    if report is not None:
-        shutil.copyfile(os.path.join(report.uri, REPORT), path)
+    if report is None:
+        return
+    with open(os.path.join(report.uri, REPORT), encoding="utf-8") as file:
+        text = file.read()
+    if override is not None:
+        said = markupsafe.escape(_overridden(override))
+        banner = f'<p class="waived FAIL"><strong>{said}</strong></p>'
+        if text.count(RELEASE_MARK) != 1:
+            raise RuntimeError(f"{report.uri} has no place for the override")
+        text = text.replace(RELEASE_MARK, banner)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _overridden(override: dict[str, str]) -> str:
+    return pages.printable(
+        f"Released all the same: {override['who']} answers for it until"
+        f" {override['expires']}: {override['why']}"
+    )
 
 
 def exit_code(summary: dict[str, Any]) -> int:
-    """0 pushed, 3 refused by a check, else the error's."""
+    """0 pushed (by an override too), 3 not, else the error's."""
     if summary["error"]:
         return int(summary["error"]["exit"])
     return 0 if summary["pushed"] else 3
@@ -134,10 +164,15 @@ def tell(
     loaded = summary["load_check"]
     for problem in loaded["problems"] if loaded else ():
         say(textwrap.fill(f"load check: the model {problem}", 96))
+    if summary["override"]:
+        text = f"override {_overridden(summary['override'])}"
+        say(textwrap.fill(text, 96, subsequent_indent=" " * 9))
     if summary["pushed"]:
         say(f"pushed   {summary['pushed']}", pushed=summary["pushed"])
     else:
-        say("pushed   nothing: only a model that passes every check is released")
+        say(f"pushed   nothing: {summary['not_pushed'] or _NOT_BLESSED}")
+        if summary["model_digest"]:
+            say(f"digest   {summary['model_digest']}", digest=summary["model_digest"])
     report = os.path.join(folder, REPORT)
     say(f"report   {report}", report=report)
 
@@ -154,6 +189,20 @@ def decision_of(
     report = _artifact(outputs, node, "report")
     with open(os.path.join(report.uri, DECISION_FILE), encoding="utf-8") as file:
         return json.load(file)
+
+
+def _told(outputs: dict[str, Any], key: str) -> str | None:
+    """What Pusher told in a property of its output; None where nothing."""
+    artifact = _artifact(outputs, "Pusher", "pushed_model")
+    return (
+        None if artifact is None else artifact.get_string_custom_property(key) or None
+    )
+
+
+def _override(outputs: dict[str, Any]) -> dict[str, str] | None:
+    """By which the model was pushed without a blessing."""
+    found: dict[str, str] | None = json.loads(_told(outputs, "override") or "null")
+    return found
 
 
 def _pushed(outputs: dict[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components import blessings, digests
 from components.artifact_files import COUNTS_PROPERTY
 from components.errors import DataError, tells_reason
 from components.evaluator import evaluation, pooling, reading, settings
@@ -47,7 +48,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         names = _features(options, slicings[splits[0]])
         layout = reading.look(patterns, names)
         job = evaluation.Job(options, config, models, layout)
-        output = artifact_utils.get_single_uri(output_dict[EVALUATION_KEY])
+        written = artifact_utils.get_single_instance(output_dict[EVALUATION_KEY])
+        # Before anything is measured: what changes meanwhile has another digest.
+        _identify(written, models[settings.CANDIDATE], examples, patterns)
+        output = written.uri
         transforms = []
         for split in splits:
             folder = os.path.join(output, f"Split-{split}")
@@ -110,6 +114,27 @@ def _patterns(examples: list[Any], split: str) -> list[str]:
         if not fileio.glob(pattern):
             raise DataError(f"split {split!r} has no file: nothing matches {pattern}")
     return patterns
+
+
+def _identify(
+    evaluation_artifact: Any,
+    model: str,
+    examples: list[Any],
+    patterns: dict[str, list[str]],
+) -> None:
+    """Records which model is evaluated on which examples, for the blessing."""
+    paths = {}
+    for found in patterns.values():
+        for i, pattern in enumerate(found):
+            for path in map(str, fileio.glob(pattern)):
+                folder, name = os.path.split(path)
+                paths[f"{i}/{os.path.basename(folder)}/{name}"] = path
+    counts = "".join(a.get_string_custom_property(COUNTS_PROPERTY) for a in examples)
+    for key, value in (
+        (blessings.MODEL_KEY, digests.of_model(model)),
+        (blessings.EXAMPLES_KEY, digests.of_examples(paths, counts)),
+    ):
+        evaluation_artifact.set_string_custom_property(key, value)
 
 
 def _slicing(

@@ -17,6 +17,7 @@ from components.artifacts import (
 )
 from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
+from components.model_card import card
 
 
 class InvarianceValidatorSpec(types.ComponentSpec):
@@ -113,7 +114,7 @@ class InvarianceValidator(base_component.BaseComponent):
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
             context=json.dumps(context),
-            code=code.of_component(__file__),
+            code="".join(map(code.of_component, (__file__, card.__file__))),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             report=types.Channel(type=InvarianceReport),
         )

@@ -10,13 +10,16 @@ from tfx.components.evaluator import constants
 from tfx.components.evaluator import executor as evaluator_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils
+from tfx.utils import path_utils
 
+from components import blessings, digests
 from components.artifact_files import counts_of, read_json, write_text
 from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
 from components.evaluator.results import evaluated_models, load_results
 from components.invariance_validator import inferred, record, report
-from components.invariance_validator.decision import Decision, decide
+from components.invariance_validator.decision import decide
+from components.model_card import card as model_card
 
 CHECKS_KEY = "checks"
 VERDICT_KEY = "verdict"
@@ -68,12 +71,19 @@ class Executor(evaluator_executor.Executor):
         )
         evaluation = artifact_utils.get_single_uri(input_dict[EVALUATION_KEY])
         _check_models(evaluated_models(evaluation), input_dict)
+        identity = _identity(input_dict)
         results = load_results(evaluation)
         counts = _counts(artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]))
         has_baseline = bool(input_dict.get(BASELINE_MODEL_KEY))
         decision = decide(results, counts, checks, verdict, has_baseline)
         inference = read_json(input_dict.get(INFERENCE_KEY), INFERENCE_FILE)
         decision, notes = inferred.limit(decision, inference)
+        decided = blessings.Blessing(
+            decision.blessed,
+            decision.verdict,
+            **identity,
+            checks_fingerprint=digests.of_settings([checks, verdict]),
+        )
         counts = inferred.with_bad_rows(counts, inference)
         material = report.Material(
             decision=decision,
@@ -81,7 +91,7 @@ class Executor(evaluator_executor.Executor):
             counts=counts,
             context=context,
             history=read_json(input_dict.get(MODEL_RUN_KEY), HISTORY_FILE),
-            lineage=_lineage(input_dict),
+            lineage=_lineage(input_dict) | _digests(decided),
             environments=read_json(
                 input_dict.get(ENVIRONMENTS_KEY), inspection.RECORD_FILE
             ),
@@ -89,15 +99,18 @@ class Executor(evaluator_executor.Executor):
         )
         written = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         kept = record.decision_record(decision, results, counts, context)
-        kept |= {"notes": list(notes), "inference": inference}
+        kept |= {"notes": list(notes), "inference": inference, **_digests(decided)}
         write_text(written.uri, DECISION_FILE, record.to_json(kept))
         write_text(written.uri, REPORT_FILE, report.render(material))
+        card = model_card.make(kept, decided.model_digest)
+        write_text(written.uri, model_card.JSON_FILE, record.to_json(card))
+        write_text(written.uri, model_card.MARKDOWN_FILE, model_card.markdown(card))
         written.set_string_custom_property("verdict", decision.verdict)
         # Last, so that nothing is blessed whose reasons could not be written.
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
         if decision.blessed:
             _keep_reference(input_dict)
-        _bless(blessing, decision, input_dict, exec_properties)
+        _bless(blessing, decided, input_dict, exec_properties)
         logging.info("Verdict %s: %s", decision.verdict, written.uri)
 
 
@@ -118,13 +131,43 @@ def _check_models(
                     )
 
 
+def _identity(input_dict: Artifacts) -> dict[str, str | None]:
+    """The digests that the Evaluator recorded, if this is still the model.
+
+    An evaluation without them is judged all the same, and its blessing has none, which
+    is not enough for Pusher.
+    """
+    evaluation = artifact_utils.get_single_instance(input_dict[EVALUATION_KEY])
+    found = {
+        key: evaluation.get_string_custom_property(key) or None
+        for key in (blessings.MODEL_KEY, blessings.EXAMPLES_KEY)
+    }
+    evaluated = found[blessings.MODEL_KEY]
+    if evaluated is not None:
+        model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+        old = path_utils.is_old_model_artifact(model)
+        path = path_utils.serving_model_path(model.uri, old)
+        digest = digests.of_model(path)
+        if digest != evaluated:
+            raise DataError(
+                f"the model in {path} was changed after it was evaluated: its digest"
+                f" was {evaluated} and is {digest}; remove {model.uri} and run again,"
+                " which trains it anew"
+            )
+    return found
+
+
+def _digests(decided: blessings.Blessing) -> dict[str, str]:
+    return {key: value for key, value in decided.facts.items() if key != "verdict"}
+
+
 def _bless(
     blessing: artifact.Artifact,
-    decision: Decision,
+    decision: blessings.Blessing,
     input_dict: Artifacts,
     exec_properties: Mapping[str, Any],
 ) -> None:
-    """Marks the blessing the way that TFX's Evaluator does."""
+    """Marks the blessing the way that TFX's Evaluator does, and says of what it is."""
     model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
     blessing.set_string_custom_property(
         constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
@@ -148,6 +191,8 @@ def _bless(
     stale = os.path.join(blessing.uri, names[not decision.blessed])
     if fileio.exists(stale):
         fileio.remove(stale)
+    fileio.makedirs(blessing.uri)
+    blessings.write(blessing, decision)
     write_text(blessing.uri, names[decision.blessed], "")
     blessed = (
         constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE

@@ -10,6 +10,7 @@ import textwrap
 import jsonschema
 import pytest
 
+from components import digests
 from tests.e2e.helpers import CONFIG, Project, write_sample
 
 pytestmark = pytest.mark.e2e
@@ -177,9 +178,30 @@ def test_rerun_reuses_all_but_what_hangs_on_the_baseline(first, second):
     assert check["value"] == pytest.approx(0, abs=1e-9)
 
 
+def served(run):
+    """Numbers of the versions in the serving folder, ascending."""
+    folder = pathlib.Path(run.summary["pushed"]).parent
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
 def test_same_model_is_not_pushed_twice(first, second):
     assert second.summary["pushed"] == first.summary["pushed"]
-    assert len(list(pathlib.Path(first.summary["pushed"]).parent.iterdir())) == 1
+    assert len(served(first)) == 1
+
+
+def test_what_is_released_is_what_was_judged(first, project):
+    digest = digests.of_model(first.summary["pushed"])
+    assert first.summary["model_digest"] == digest
+    told = pathlib.Path(first.summary["pushed"]) / "assets.extra" / "release.json"
+    release = json.loads(told.read_text())
+    assert release["digest"] == digest
+    assert (release["blessed"], release["run"]) == (True, first.summary["run_id"])
+    assert release["pipeline"] == "flights-sample"
+    artifacts = project.folder / "runs-root" / "artifacts"
+    for path in (artifacts / "InvarianceValidator" / "blessing").iterdir():
+        blessing = json.loads((path / "blessing.json").read_text())
+        assert blessing["model_digest"] == digest
+        assert blessing["examples_fingerprint"] == release["examples_fingerprint"]
 
 
 def test_third_run_is_all_cached(third):
@@ -195,7 +217,8 @@ def test_unreachable_bound_is_refused_and_nothing_is_pushed(first, refused):
     (check,) = refused.summary["checks"]
     assert "0.999" in check["reason"]
     assert cached(refused)["Trainer"] and cached(refused)["Evaluator"]
-    assert len(list(pathlib.Path(first.summary["pushed"]).parent.iterdir())) == 1
+    assert refused.summary["model_digest"] in refused.stdout
+    assert len(served(first)) == 1
     assert (refused.folder / "report.html").is_file()
 
 

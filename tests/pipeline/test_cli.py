@@ -111,14 +111,18 @@ class TestArguments:
         assert "usage: tfx-irm" in captured.err
         assert "validate" in captured.err
 
-    @pytest.mark.parametrize("name", ["", "run", "validate", "report"])
+    @pytest.mark.parametrize(
+        "name", ["", "run", "validate", "report", "rollback", "prune"]
+    )
     def test_help_has_examples(self, name, capsys):
         assert cli.main([name, "--help"] if name else ["--help"]) == 0
         out = capsys.readouterr().out
         assert f"examples:\n  tfx-irm {name or 'validate'} " in out
         assert "exit status:" in out
 
-    @pytest.mark.parametrize("name", ["", "run", "validate", "report"])
+    @pytest.mark.parametrize(
+        "name", ["", "run", "validate", "report", "rollback", "prune"]
+    )
     def test_the_examples_in_help_are_legal(self, name, capsys):
         cli.main([name, "--help"] if name else ["--help"])
         out = capsys.readouterr().out
@@ -267,3 +271,44 @@ class TestReport:
         for path in (project.folder / "data").iterdir():
             path.unlink()
         assert cli.main(["report", str(project.config)]) == 0
+
+
+class TestRollback:
+    def test_nothing_served(self, project, capsys):
+        assert cli.main(["rollback", str(project.config)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "serving holds no version, so there is nothing to roll back" in line
+
+    def test_says_what_it_did(self, project, capsys):
+        from components import digests
+        from components.pusher import versions
+
+        serving, numbers = str(project.folder / "serving"), []
+        for text in ("a", "b"):
+            model = project.folder / text
+            model.mkdir()
+            (model / "saved_model.pb").write_text(text)
+            digest = digests.of_model(str(model))
+            made = versions.publish(str(model), serving, digest, {"blessed": True})
+            numbers.append(made.number)
+        assert cli.main(["rollback", str(project.config)]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"replaced {serving}/{numbers[1]}\n")
+        assert f"{digest} is not pushed again" in out
+        assert out.endswith(
+            f"serving  {serving}/{numbers[1] + 1}, as version {numbers[0]} was\n"
+        )
+
+    def test_imports_nothing_heavy(self, project):
+        """Whoever needs it has no time to wait for TFX."""
+        code = (
+            "import sys; from pipeline.cli import main; "
+            f"assert main(['rollback', {str(project.config)!r}]) == 2; "
+            "heavy = {'numpy', 'pyarrow', 'tensorflow', 'tfx'}; "
+            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+    def test_a_version_is_a_number(self, project, capsys):
+        assert cli.main(["rollback", str(project.config), "--to", "x"]) == 2
+        assert "invalid int value: 'x'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import types
 import jsonschema
 import pytest
 
+from components.invariance_validator import executor
 from pipeline import summary
 from pipeline.config_io import load_config
 from pipeline.schema import make
@@ -51,6 +52,74 @@ def test_what_was_inferred_is_told_though_a_later_stage_broke(project, tmp_path)
     assert found["inference"] == inference
     assert found["bad_rows"] == inference["bad_rows"]
     jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+
+
+OVERRIDE = {
+    "who": "Ada <b>",
+    "why": "it is & urgent",
+    "digest": "a" * 32,
+    "expires": "2026-01-31T23:59:59+00:00",
+}
+
+
+class Pushed:
+    """The artifact, as far as the summary asks it."""
+
+    def __init__(self, **texts):
+        self.texts = texts
+
+    def get_int_custom_property(self, name):
+        return int(name == "pushed" and "pushed_destination" in self.texts)
+
+    def get_string_custom_property(self, name):
+        return self.texts.get(name, "")
+
+
+def ended(project, tmp_path, **texts):
+    """Summary, terminal and report of a refused run, whose Pusher tells `texts`."""
+    made, folder = tmp_path / "made", tmp_path / "run"
+    made.mkdir()
+    folder.mkdir()
+    decision = {"verdict": "FAIL", "model_digest": "a" * 32}
+    (made / "decision.json").write_text(json.dumps(decision))
+    (made / "report.html").write_text(f"<p>x</p>{summary.RELEASE_MARK}<p>y</p>")
+    report = types.SimpleNamespace(uri=str(made))
+    outputs = {
+        "InvarianceValidator": {"report": [report]},
+        "Pusher": {"pushed_model": [Pushed(**texts)]},
+    }
+    found = summary.build(load_config(project.config), "id", [], outputs, None)
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    summary.write(found, str(folder), outputs)
+    lines = []
+    summary.tell(found, str(folder), outputs, lambda text, **_: lines.append(text), 1)
+    return found, "\n".join(lines), (folder / "report.html").read_text()
+
+
+def test_an_override_shows_and_the_verdict_stays(project, tmp_path):
+    texts = {"pushed_destination": "serving/1", "override": json.dumps(OVERRIDE)}
+    found, said, report = ended(project, tmp_path, **texts)
+    assert (found["verdict"], found["pushed"]) == ("FAIL", "serving/1")
+    assert found["override"] == OVERRIDE
+    assert summary.exit_code(found) == 0
+    for text in ("override Released all the same: Ada <b> answers", "it is & urgent"):
+        assert text in " ".join(said.split())
+    assert 'class="waived FAIL"' in report
+    assert "Ada &lt;b&gt; answers" in report and "it is &amp; urgent" in report
+
+
+def test_the_template_has_one_place_for_it():
+    template = pathlib.Path(executor.__file__).with_name("report.html.j2").read_text()
+    assert template.count(summary.RELEASE_MARK) == 1
+
+
+def test_why_a_model_was_not_pushed(project, tmp_path):
+    found, said, report = ended(project, tmp_path, not_pushed="it was rolled back")
+    assert (found["pushed"], found["not_pushed"]) == (None, "it was rolled back")
+    assert summary.exit_code(found) == 3
+    assert "pushed   nothing: it was rolled back" in said
+    assert f"digest   {'a' * 32}" in said
+    assert "waived" not in report
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from tfx.components.evaluator import executor as evaluator_executor
 from tfx.types import channel_utils, standard_artifacts
 
+from components import blessings, digests
 from components.artifacts import InvarianceReport
 from components.errors import DataError
 from components.invariance_validator import component, executor
@@ -17,7 +18,15 @@ MODEL_ID, BASELINE_ID = 11, 7
 def run(tmp_path, monkeypatch, make):
     """Runs the executor; returns blessing, report and the decision."""
 
-    def go(auc, baseline=False, counts=True, results=None, of="model", **properties):
+    def go(
+        auc,
+        baseline=False,
+        counts=True,
+        results=None,
+        of="model",
+        recorded=(),
+        **properties,
+    ):
         found = [make.result("environment=EWR", auc=auc, log_loss=0.5)]
         if baseline:
             found.append(make.result("environment=EWR", auc=0.7, model="baseline"))
@@ -36,6 +45,8 @@ def run(tmp_path, monkeypatch, make):
         for i, (key, value) in enumerate(inputs.items()):
             value.uri, value.id = str(tmp_path / key), i
         inputs["model"].id = MODEL_ID
+        for key, value in dict(recorded).items():
+            inputs["evaluation"].set_string_custom_property(key, value)
         if baseline:
             inputs["baseline_model"].id = BASELINE_ID
         if counts:
@@ -68,7 +79,7 @@ def run(tmp_path, monkeypatch, make):
 
 def test_a_model_that_is_shown_to_be_good_is_blessed(run, tmp_path):
     blessing, report, decision = run(0.9)
-    assert os.listdir(blessing.uri) == ["BLESSED"]
+    assert sorted(os.listdir(blessing.uri)) == ["BLESSED", "blessing.json"]
     assert blessing.get_int_custom_property("blessed") == 1
     assert blessing.get_string_custom_property("current_model") == str(
         tmp_path / "model"
@@ -76,15 +87,54 @@ def test_a_model_that_is_shown_to_be_good_is_blessed(run, tmp_path):
     assert blessing.get_int_custom_property("current_model_id") == MODEL_ID
     assert not blessing.has_custom_property("baseline_model")
     assert report.get_string_custom_property("verdict") == "PASS"
-    assert sorted(os.listdir(report.uri)) == ["decision.json", "report.html"]
+    assert sorted(os.listdir(report.uri)) == [
+        *("decision.json", "model_card.json", "model_card.md", "report.html"),
+    ]
     assert (decision["verdict"], decision["blessed"]) == ("PASS", True)
     assert decision["method"] == "erm"
+
+
+@pytest.fixture
+def model(tmp_path):
+    """SavedModel, and what the Evaluator records of it."""
+    path = tmp_path / "model" / "Format-Serving"
+    path.mkdir(parents=True)
+    (path / "saved_model.pb").write_text("graph")
+    digest = digests.of_model(str(path))
+    return path, {"model_digest": digest, "examples_fingerprint": "e" * 32}
+
+
+@pytest.mark.parametrize("auc", [0.9, 0.1])
+def test_the_blessing_says_what_it_is_of(run, model, auc):
+    _, recorded = model
+    blessing, _, decision = run(auc, recorded=recorded)
+    found = blessings.read(blessing)
+    assert found.model_digest == decision["model_digest"] == recorded["model_digest"]
+    assert found.examples_fingerprint == decision["examples_fingerprint"] == "e" * 32
+    expected = digests.of_settings([CHECKS, {}])
+    assert found.checks_fingerprint == decision["checks_fingerprint"] == expected
+    assert (found.blessed, found.verdict) == (auc == 0.9, decision["verdict"])
+
+
+def test_a_model_that_changed_after_its_evaluation_is_not_judged(run, model, tmp_path):
+    path, recorded = model
+    (path / "saved_model.pb").write_text("grapf")
+    with pytest.raises(DataError, match="was changed after it was evaluated") as error:
+        run(0.9, recorded=recorded)
+    assert recorded["model_digest"] in str(error.value)
+    assert digests.of_model(str(path)) in str(error.value)
+    assert not (tmp_path / "outputs" / "blessing" / "1").exists()
+
+
+def test_an_evaluation_that_does_not_say_of_which_model_gives_no_digest(run):
+    blessing, _, _ = run(0.9)
+    assert blessings.read(blessing).model_digest is None
 
 
 @pytest.mark.parametrize("auc", [0.1, 0.65, float("nan")])
 def test_a_refusal_is_a_result(run, auc):
     blessing, _, decision = run(auc)
-    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+    assert sorted(os.listdir(blessing.uri)) == ["NOT_BLESSED", "blessing.json"]
     assert blessing.get_int_custom_property("blessed") == 0
     assert blessing.get_int_custom_property("current_model_id") == MODEL_ID
     assert decision["blessed"] is False
@@ -93,7 +143,7 @@ def test_a_refusal_is_a_result(run, auc):
 def test_what_may_lack_data_is_blessed(run):
     rule = json.dumps({"allow_insufficient": ["worst.auc"]})
     blessing, report, _ = run(0.65, verdict=rule)
-    assert os.listdir(blessing.uri) == ["BLESSED"]
+    assert sorted(os.listdir(blessing.uri)) == ["BLESSED", "blessing.json"]
     assert report.get_string_custom_property("verdict") == "INSUFFICIENT_DATA"
 
 
@@ -109,7 +159,7 @@ def test_a_baseline_that_was_not_evaluated_is_not_blessed(run, make):
     checks = json.dumps({"baseline": {"auc": {"max_drop": 0.1, "over": "environment"}}})
     results = [make.result("environment=EWR", auc=0.9)]
     blessing, _, _ = run(0.9, baseline=True, results=results, checks=checks)
-    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+    assert sorted(os.listdir(blessing.uri)) == ["NOT_BLESSED", "blessing.json"]
 
 
 def test_an_older_blessing_in_the_same_folder_does_not_survive(run, tmp_path):
@@ -117,12 +167,12 @@ def test_an_older_blessing_in_the_same_folder_does_not_survive(run, tmp_path):
     folder.mkdir(parents=True)
     (folder / "BLESSED").touch()
     blessing, _, _ = run(0.1)
-    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+    assert sorted(os.listdir(blessing.uri)) == ["NOT_BLESSED", "blessing.json"]
 
 
 def test_without_checks_nothing_is_blessed(run):
     blessing, _, _ = run(0.9, checks="{}")
-    assert os.listdir(blessing.uri) == ["NOT_BLESSED"]
+    assert sorted(os.listdir(blessing.uri)) == ["NOT_BLESSED", "blessing.json"]
 
 
 def test_examples_without_counts_are_an_error(run, tmp_path):

@@ -1,0 +1,62 @@
+"""Folders that components read and write: this machine's and, by URL, a store's.
+
+A URL goes through TFX's `fileio`, which TensorFlow's filesystems stand behind. A path
+of this machine does not: importing TFX takes seconds, and a command that looks into a
+folder should not wait for it. `remote` and `files` read sources; this is for artifacts
+and models.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import IO, Any
+
+from components.files import is_url
+
+
+def open_file(path: str, mode: str = "rb") -> IO[Any]:
+    """Opens a file; raises OSError (or fileio's NotFoundError, which is one)."""
+    if is_url(path):
+        opened: IO[Any] = _fileio().open(path, mode)
+        return opened
+    return open(path, mode)
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or folder."""
+    return bool(_fileio().exists(path)) if is_url(path) else os.path.exists(path)
+
+
+def list_folder(path: str) -> list[str]:
+    """Names in a folder, sorted; none where there is no such folder."""
+    if is_url(path):
+        fileio = _fileio()
+        names = fileio.listdir(path) if fileio.isdir(path) else []
+        return sorted(name.rstrip("/") for name in names)
+    return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+
+def walk(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, which does not follow links to folders."""
+    yield from _fileio().walk(path) if is_url(path) else os.walk(path)
+
+
+def make_folder(path: str) -> None:
+    """Makes a folder and those above; one that exists is left alone."""
+    if is_url(path):
+        _fileio().makedirs(path)
+    else:
+        os.makedirs(path, exist_ok=True)
+
+
+def remove(path: str) -> None:
+    """Removes a file."""
+    if is_url(path):
+        _fileio().remove(path)
+    else:
+        os.remove(path)
+
+
+def _fileio() -> Any:
+    from tfx.dsl.io import fileio
+
+    return fileio
