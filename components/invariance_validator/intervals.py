@@ -17,7 +17,8 @@ limit for skewness, three times and only ever outwards: a sample that missed the
 tail shows neither its mean nor its skewness. Besides,
 
 - limits are formed on the scale that a metric declares: 1 / value for a ratio whose
-  denominator is an estimate, ln(value / (1 - value)) for AUC;
+  denominator is an estimate, ln(value / (1 - value)) for AUC, value^2 for the root of
+  a mean;
 - a share is at least as uncertain as a binomial share of so many independent examples
   as its standard error says, with Clopper and Pearson's exact limits.
 
@@ -41,7 +42,7 @@ from scipy import special
 
 _SAME = 1e-9  # relative: a block without examples of the slice changes nothing
 _CAUTION = 3.0  # times the skewness correction
-IDENTITY, INVERSE, LOGIT = "identity", "inverse", "logit"
+IDENTITY, INVERSE, LOGIT, SQUARE = "identity", "inverse", "logit", "square"
 
 
 def _same(x: np.ndarray) -> np.ndarray:
@@ -53,11 +54,17 @@ def _inverse(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, 1 / x, np.where(x <= 0, np.inf, np.nan))
 
 
+def _root(x: np.ndarray) -> np.ndarray:
+    """The root; of a limit that went past 0 it is 0."""
+    return np.sqrt(np.where(x < 0, 0.0, x))
+
+
 # There and back. Both are increasing or both decreasing.
 _SCALES = {
     IDENTITY: (_same, _same),
     INVERSE: (_inverse, _inverse),
     LOGIT: (special.logit, special.expit),
+    SQUARE: (np.square, _root),
 }
 SCALES = tuple(_SCALES)
 
@@ -76,7 +83,8 @@ class Spread:
         is no share, or of so many that this does not matter.
       step: what a single example changes the value by, where the value may be 0 for
         want of examples that change it; else 0.
-      scale: of `error` and `skew`: IDENTITY, INVERSE (1 / value) or LOGIT.
+      scale: of `error` and `skew`: IDENTITY, INVERSE (1 / value), LOGIT or
+        SQUARE.
     """
 
     value: np.ndarray
