@@ -100,27 +100,31 @@ def of_variance(estimates: Sequence["Estimate"]) -> NormSpread:
 
 
 def of_drop(
-    trained: Sequence["Estimate"], held_out: "Estimate", sign: float
+    trained: Sequence["Estimate"],
+    held_out: "Estimate",
+    better: str | None,
+    scale: str = intervals.IDENTITY,
 ) -> intervals.Spread:
     """How much worse a held-out environment is than the mean of the trained ones.
 
     Args:
       trained: a metric in each environment that was trained on; each counts as one.
       held_out: the metric in the held-out environment.
-      sign: 1 if more of it is better, else -1.
+      better: which end of it is the better one, higher or lower.
+      scale: of the metric.
 
     Returns:
       The spread, of shape [1].
     """
     blocks = len(held_out.replicates)
     replicates = intervals.rows([e.replicates for e in trained], blocks).mean(axis=0)
-    value = np.mean([estimate.value for estimate in trained])
-    return intervals.difference(
-        np.array([sign * value]),
-        sign * replicates[None],
-        np.array([sign * held_out.value]),
-        sign * held_out.replicates[None],
-    )
+    mean = np.array([np.mean([estimate.value for estimate in trained])])
+    pair = [
+        (mean, replicates[None]),
+        (np.array([held_out.value]), held_out.replicates[None]),
+    ]
+    one, other = pair if better == "higher" else reversed(pair)
+    return intervals.difference(*one, *other, scale=scale)
 
 
 def _scores(result: "SliceResult") -> np.ndarray:

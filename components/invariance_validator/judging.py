@@ -259,11 +259,15 @@ def _judge_drops(
     (trained, held_out), expected = usable, groups[0].cells
     if not trained or len(trained) < len(expected):
         return []  # refused already
-    sign = 1.0 if check.info.better == "higher" else -1.0
     means = [_estimate(cell, check.metric) for cell in trained]
     judged = []
     for cell in held_out:
-        spread = distances.of_drop(means, _estimate(cell, check.metric), sign)
+        spread = distances.of_drop(
+            means,
+            _estimate(cell, check.metric),
+            check.info.better,
+            check.info.scale,
+        )
         numbers = _judge_spread(check, spread, rule, len(held_out))
         judged.append(_outcome(check, [cell], numbers, 0, rule))
     return judged

@@ -23,8 +23,8 @@ class Metric:
       upper: the other end.
       better: which end is the better one, higher or lower, or None.
       scale: on which its confidence limits are formed: identity, inverse (a ratio
-        whose denominator is an estimate), logit or square (the root of a mean); see
-        `intervals`.
+        whose denominator is an estimate), logit, loss (a mean without an upper end),
+        root (of a loss) or explained (1 less a loss); see `intervals`.
       share_of: what it is a share of: examples; pairs of a positive and a negative
         (then it is as certain as a share of the rarer class, at least); or classes,
         each of which counts the same (then as a share of as many examples of each as
@@ -130,15 +130,15 @@ _TASKS = (
     Task(
         REGRESSION,
         {
-            "mean_squared_error": _LOSS,
-            "root_mean_squared_error": Metric(0.0, math.inf, "lower", "square"),
-            "mean_absolute_error": _LOSS,
-            "r_squared": Metric(-math.inf, 1.0, "higher"),
+            "mean_squared_error": Metric(0.0, math.inf, "lower", "loss"),
+            "root_mean_squared_error": Metric(0.0, math.inf, "lower", "root"),
+            "mean_absolute_error": Metric(0.0, math.inf, "lower", "loss"),
+            "r_squared": Metric(-math.inf, 1.0, "higher", "explained"),
             CALIBRATION_SLOPE: _ANY,
             "calibration_intercept": _ANY,
             "mean_label": _ANY,
             "mean_prediction": _ANY,
-            "loss_variance": Metric(0.0, math.inf),
+            "loss_variance": Metric(0.0, math.inf, scale="loss"),
             "irm_gradient": _ANY,
         },
         # Predictions without bounds have no bins in which their distributions could be

@@ -55,6 +55,7 @@ def change(
         np.float64(other.value),
         other.replicates,
         scale=kind.scale,
+        paired=True,
         step=1 / _units(result, kind) if alone else 0.0,
     )
 
