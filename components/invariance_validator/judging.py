@@ -241,9 +241,9 @@ def _judge_variances(
     groups = [cells for cells in usable if len(cells) > 1]
     judged = []
     for cells in groups:
-        spread = distances.of_variance(
-            [_estimate(cell, check.of_task.risk) for cell in cells]
-        )
+        risk = check.of_task.risk
+        risks = [_estimate(cell, risk) for cell in cells]
+        spread = distances.of_variance(risks, check.of_task.info(risk).scale)
         numbers = _judge_spread(check, spread, rule, len(groups))
         judged.append(_outcome(check, cells, numbers, 0, rule))
     return judged
