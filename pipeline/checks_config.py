@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from components.invariance_validator.kinds import INSTEAD, METRICS
+from components.invariance_validator.metrics import NAMES, TASKS
 from pipeline.config_types import (
     Column,
     Columns,
@@ -16,19 +16,25 @@ from pipeline.config_types import (
     short,
 )
 
+# Shared by the tasks that have the metric; `check_satisfiable` knows the config's task.
+_METRICS = {name: m for task in TASKS.values() for name, m in task.metrics.items()}
+_INSTEAD = {
+    name: text for task in TASKS.values() for name, text in task.instead.items()
+}
+
 
 def _metric(name: str) -> str:
-    if name in INSTEAD:
-        raise ValueError(f"cannot be named here; {INSTEAD[name]}")
-    if name not in METRICS:
-        raise ValueError(f"is not a metric{nearest(name, METRICS)}")
+    if name in _INSTEAD:
+        raise ValueError(f"cannot be named here; {_INSTEAD[name]}")
+    if name not in NAMES:
+        raise ValueError(f"is not a metric{nearest(name, NAMES)}")
     return name
 
 
 MetricName = Annotated[
     str,
     AfterValidator(_metric),
-    Field(json_schema_extra={"enum": sorted(METRICS)}),
+    Field(json_schema_extra={"enum": sorted(NAMES)}),
 ]
 
 
@@ -190,7 +196,7 @@ def _has_bound(path: list[str | int], leaf: Section, keys: tuple[str, str]) -> N
 def _right_end(
     path: list[str | int], leaf: Section, wrong: Mapping[str, str], metric: str
 ) -> None:
-    better = METRICS[metric].better or ""
+    better = _METRICS[metric].better or ""
     key = wrong.get(better)
     if key and getattr(leaf, key) is not None:
         right = {"min": "max", "max": "min", "max_drop": "max_rise"}.get(

@@ -31,7 +31,7 @@ def eval_config(config: PipelineConfig) -> Any:
                     tfma.MetricConfig(
                         class_name=class_name, config=json.dumps({"name": name})
                     )
-                    for class_name, name in METRIC_NAMES.items()
+                    for class_name, name in METRIC_NAMES[config.task].items()
                 ]
             )
         ],

@@ -115,6 +115,7 @@ def check_checks(
         config.verdict.allow_insufficient,
         named,
         {name: bin_names(e) for name, e in config.evaluate.buckets.items()},
+        task=config.task,
     )
     if sentences:
         first = sentences[0].rstrip(".")

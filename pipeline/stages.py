@@ -310,6 +310,7 @@ def group_size_validator(
         examples=prepared.examples.outputs["examples"],
         checks=config.checks.as_json(),
         verdict=config.verdict.as_json(),
+        task=config.task,
     )
     prepared.transform.add_upstream_node(sizes)
     return sizes

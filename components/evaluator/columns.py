@@ -60,6 +60,45 @@ def labels(column: np.ndarray, name: str, split: str) -> np.ndarray:
     return column.astype(np.float64)
 
 
+def classes(column: np.ndarray, name: str, split: str, number: int) -> np.ndarray:
+    """The label column as int64 [N] in [0, number).
+
+    Raises:
+      DataError: one is missing or anything else.
+    """
+    legal = range(number)  # holds 1.0 as well as 1
+    wrong = [value for value in _distinct(column) if value not in legal]
+    if wrong:
+        found = "none" if wrong[0] is None else repr(wrong[0])
+        raise DataError(
+            f"label {name!r} in split {split!r}: found {found} in an example, expected"
+            f" a class from 0 to {number - 1}; name every class (data.label.classes) or"
+            " drop such rows"
+        )
+    return column.astype(np.int64)
+
+
+def numbers(column: np.ndarray, name: str, split: str) -> np.ndarray:
+    """The label column as finite float64 [N].
+
+    Raises:
+      DataError: one is missing, no number or not finite.
+    """
+    if column.dtype == object or column.dtype.kind not in "iuf":
+        raise DataError(
+            f"label {name!r} in split {split!r}: an example has none, or no number;"
+            " give every example a number or drop such rows"
+        )
+    found = column.astype(np.float64)
+    wrong = found[~np.isfinite(found)]
+    if len(wrong):
+        raise DataError(
+            f"label {name!r} in split {split!r}: found {wrong[0]} in an example,"
+            " expected a finite number; mend the label or drop such rows"
+        )
+    return found
+
+
 def weights(column: np.ndarray, name: str, split: str) -> np.ndarray:
     """The weight column as float64 [N].
 
@@ -101,21 +140,27 @@ def buckets(
 
 
 def predictions(
-    outputs: Any, models: dict[str, str], rows: int
+    outputs: Any,
+    models: dict[str, str],
+    rows: int,
+    classes: int | None = None,
+    meaning: str = "a binary model gives one probability each",
 ) -> dict[str, np.ndarray]:
-    """Each model's probabilities.
+    """Each model's predictions.
 
     Args:
       outputs: TFMA's predictions of a batch: one model's output, or that of each by
         name; an output is an array, or arrays by the signature's keys.
       models: model name -> prediction key.
       rows: N.
+      classes: K, where an example has so many values; None where it has one.
+      meaning: what a model of the task gives, for messages.
 
     Returns:
-      model name -> float [N].
+      model name -> float [N], or [N, K].
 
     Raises:
-      DataError: the key is not there, or there is not one value an example.
+      DataError: the key is not there, or the shape is another.
     """
     found = {}
     for model, key in models.items():
@@ -128,12 +173,12 @@ def predictions(
                 )
             output = output[key]
         values = np.asarray(output)
-        if values.size != rows:
+        if values.size != rows * (classes or 1):
             raise DataError(
                 f"output {key!r} of the {model} model has shape {values.shape} for"
-                f" {rows} examples; a binary model gives one probability each"
+                f" {rows} examples; {meaning}"
             )
-        found[model] = values.reshape(-1)
+        found[model] = values.reshape((rows, classes) if classes else -1)
     return found
 
 

@@ -22,22 +22,18 @@ from components.errors import DataError
 from components.evaluator import (
     blocks,
     columns,
-    distribution,
     measures,
     reading,
     sample,
     summarize,
+    tasks,
 )
-from components.evaluator import statistics as st
 from components.evaluator.settings import Options
 
-REPLICATES = "_replicates"
-BLOCK_EXAMPLES = "block_examples"
 CURVE = "calibration_plot"
-SCORES = "score_sketch"
-CALIBRATION_ERROR = "calibration_error"
-# Sums are taken when this many examples of a bundle have come together.
+# Sums are taken when this many examples of a bundle have come together, or predictions.
 _MOST_ROWS = 100_000
+_MOST_NUMBERS = 4_000_000
 # And sums of so many parts of a slice are added up.
 _MOST_PARTS = 8
 _SENTENCE = re.compile(r"DataError: (.+)")
@@ -185,14 +181,15 @@ class _Evaluate(beam.PTransform):
         super().__init__()
         names = {spec.name: spec.prediction_key for spec in config.model_specs}
         self._summarize = _SummarizeDoFn(options, names, slicing, split)
+        self._task = tasks.of(options)
         self._weighted = options.weight is not None
 
     def expand(self, extracts: beam.PCollection) -> Any:
         measured = (
             extracts
             | "Summarize" >> beam.ParDo(self._summarize)
-            | "Merge" >> beam.CombinePerKey(_MergeFn())
-            | "Measure" >> beam.Map(_measure, weighted=self._weighted)
+            | "Merge" >> beam.CombinePerKey(_MergeFn(self._task))
+            | "Measure" >> beam.Map(_measure, self._task, self._weighted)
         )
         return {
             tfma.METRICS_KEY: measured | "Metrics" >> beam.MapTuple(_metrics),
@@ -211,6 +208,7 @@ class _SummarizeDoFn(beam.DoFn):
         split: str,
     ):
         self._options = options
+        self._task = tasks.of(options)
         self._models = models
         self._slicing = slicing
         self._split = split
@@ -221,7 +219,9 @@ class _SummarizeDoFn(beam.DoFn):
 
     def process(self, extracts: Any) -> Iterator[tuple[Any, Any]]:
         self._batches.append(self._batch(extracts))
-        if sum(map(len, self._batches)) >= _MOST_ROWS:
+        rows = sum(map(len, self._batches))
+        numbers = sum(batch.numbers for batch in self._batches)
+        if rows >= _MOST_ROWS or numbers >= _MOST_NUMBERS:
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -232,7 +232,7 @@ class _SummarizeDoFn(beam.DoFn):
         batches, self._batches = self._batches, []
         if batches:
             whole = summarize.concatenate(batches)
-            yield from summarize.summarize(whole, self._slicing).items()
+            yield from summarize.summarize(whole, self._slicing, self._task).items()
 
     def _batch(self, extracts: Any) -> summarize.Batch:
         features = extracts[tfma.FEATURES_KEY]
@@ -249,10 +249,10 @@ class _SummarizeDoFn(beam.DoFn):
                 column(options.weight), options.weight, self._split
             )
         return summarize.Batch(
-            labels=columns.labels(column(options.label), options.label, self._split),
+            labels=self._task.labels(column(options.label), options.label, self._split),
             weights=weights,
             blocks=blocks.assign(keys),
-            predictions=columns.predictions(
+            predictions=self._task.predictions(
                 extracts[tfma.PREDICTIONS_KEY], self._models, rows
             ),
             values={
@@ -271,7 +271,10 @@ class _SummarizeDoFn(beam.DoFn):
 class _MergeFn(beam.CombineFn):
     """Adds up the statistics of one slice."""
 
-    def create_accumulator(self) -> list[dict[str, st.Statistics]]:
+    def __init__(self, task: tasks.Task):
+        self._task = task
+
+    def create_accumulator(self) -> list[dict[str, Any]]:
         return []
 
     def add_input(self, accumulator: list[Any], element: Any) -> list[Any]:
@@ -280,48 +283,32 @@ class _MergeFn(beam.CombineFn):
 
     def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
         parts = [part for accumulator in accumulators for part in accumulator]
-        return [summarize.merge(parts)] if parts else []
+        return [summarize.merge(parts, self._task)] if parts else []
 
     def compact(self, accumulator: list[Any]) -> list[Any]:
         return self.merge_accumulators([accumulator])
 
-    def extract_output(self, accumulator: list[Any]) -> dict[str, st.Statistics]:
-        return summarize.merge(accumulator)
+    def extract_output(self, accumulator: list[Any]) -> dict[str, Any]:
+        return summarize.merge(accumulator, self._task)
 
 
 def _measure(
-    element: tuple[summarize.SliceKey, dict[str, st.Statistics]], weighted: bool
+    element: tuple[summarize.SliceKey, dict[str, Any]], task: tasks.Task, weighted: bool
 ) -> tuple[summarize.SliceKey, dict[Any, Any], dict[Any, Any]]:
     """All that TFMA is to write about a slice: key, metrics, plots."""
     key, models = element
     metrics, plots = {}, {}
     for model, statistics in sorted(models.items()):
-        for name, value in _values(statistics).items():
+        for name, value in task.values(statistics).items():
             metric = tfma.metrics.MetricKey(
                 name, model_name=model, example_weighted=weighted
             )
             metrics[metric] = value
+        if task.curve is None:
+            continue
         plot = tfma.metrics.PlotKey(CURVE, model_name=model, example_weighted=weighted)
-        plots[plot] = _curve_proto(measures.curve(statistics.fine))
+        plots[plot] = _curve_proto(task.curve(statistics))
     return key, metrics, plots
-
-
-def _values(statistics: st.Statistics) -> dict[str, Any]:
-    totals = statistics.blocks.sum(axis=0)
-    values: dict[str, Any] = {
-        "example_count": float(totals[st.EXAMPLES]),
-        "positives": float(totals[st.POSITIVES]),
-        "weighted_example_count": float(totals[st.WEIGHT]),
-        "invalid_predictions": float(totals[st.INVALID]),
-        BLOCK_EXAMPLES: statistics.blocks[:, st.EXAMPLES].astype(np.int64),
-        SCORES: distribution.score_sketch(statistics.coarse).reshape(-1),
-    }
-    for name, number in measures.calibration_limits(statistics).items():
-        values[f"{CALIBRATION_ERROR}_{name}"] = number
-    for name, (value, replicates) in measures.measure(statistics).items():
-        values[name] = value
-        values[name + REPLICATES] = replicates
-    return values
 
 
 def _curve_proto(curve: measures.Curve) -> Any:

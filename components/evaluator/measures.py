@@ -8,8 +8,9 @@ import dataclasses
 
 import numpy as np
 
-from components.evaluator import distribution, logistic
+from components.evaluator import arithmetic, distribution, logistic
 from components.evaluator import statistics as st
+from components.evaluator.arithmetic import ratio
 from components.evaluator.blocks import BLOCKS
 
 METRICS = (
@@ -72,22 +73,17 @@ def measure(statistics: st.Statistics) -> dict[str, tuple[float, np.ndarray]]:
       Arjovsky et al. 2019, Invariant Risk Minimization, section 3.1 (IRMv1).
     """
     blocks = statistics.blocks
-    total = blocks.sum(axis=0)
-    with np.errstate(invalid="ignore"):  # inf without inf
-        totals = np.vstack([total, total - blocks])
+    totals = arithmetic.totals(blocks)
     found = _means(totals)
     found["auc"] = _auc(statistics, totals)
     slope, intercept = _calibration_fit(statistics, totals)
     found["calibration_slope"], found["calibration_intercept"] = slope, intercept
-    found["irm_penalty_unbiased"] = _penalty_between_blocks(blocks)
+    found["irm_penalty_unbiased"] = arithmetic.between_blocks(
+        blocks[:, st.GRADIENT], blocks[:, st.WEIGHT]
+    )
     error = distribution.calibration_error(statistics.coarse)
     found["calibration_error"] = np.concatenate([[error.value], error.replicates])
-    empty = blocks[:, st.EXAMPLES] == 0
-    result = {}
-    for name in METRICS:
-        value, without = found[name][0], found[name][1:]
-        result[name] = (float(value), np.where(empty, value, without))
-    return result
+    return arithmetic.estimates(found, METRICS, blocks[:, st.EXAMPLES])
 
 
 def calibration_limits(statistics: st.Statistics) -> dict[str, float]:
@@ -128,7 +124,7 @@ def binned_auc(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     total = positives.sum(axis=-1, keepdims=True)
     above = total - np.cumsum(positives, axis=-1)
     wins = (negatives * (above + positives / 2)).sum(axis=-1)
-    return _ratio(wins, total[..., 0] * negatives.sum(axis=-1))
+    return ratio(wins, total[..., 0] * negatives.sum(axis=-1))
 
 
 def curve(fine: st.Histogram) -> Curve:
@@ -146,38 +142,21 @@ def curve(fine: st.Histogram) -> Curve:
 def _means(totals: np.ndarray) -> dict[str, np.ndarray]:
     weight = totals[:, st.WEIGHT]
     has_positives = totals[:, st.POSITIVES] > 0
-    loss = _ratio(totals[:, st.LOSS], weight)
-    gradient = _ratio(totals[:, st.GRADIENT], weight)
-    with np.errstate(invalid="ignore"):  # inf - inf, where a loss is infinite
-        variance = _ratio(totals[:, st.LOSS_SQUARE], weight) - loss**2
+    loss = ratio(totals[:, st.LOSS], weight)
+    gradient = ratio(totals[:, st.GRADIENT], weight)
+    square = ratio(totals[:, st.LOSS_SQUARE], weight)
     return {
         "log_loss": loss,
-        "loss_variance": np.maximum(variance, 0.0),
+        "loss_variance": arithmetic.variance(square, loss),
         "irm_gradient": gradient,
         "irm_penalty": gradient**2,
-        "accuracy": _ratio(totals[:, st.CORRECT], weight),
-        "mean_label": _ratio(totals[:, st.LABEL], weight),
-        "mean_prediction": _ratio(totals[:, st.PREDICTION], weight),
-        "calibration": _ratio(
+        "accuracy": ratio(totals[:, st.CORRECT], weight),
+        "mean_label": ratio(totals[:, st.LABEL], weight),
+        "mean_prediction": ratio(totals[:, st.PREDICTION], weight),
+        "calibration": ratio(
             totals[:, st.PREDICTION], np.where(has_positives, totals[:, st.LABEL], 0.0)
         ),
     }
-
-
-def _penalty_between_blocks(blocks: np.ndarray) -> np.ndarray:
-    """Mean product of the g of two examples from different blocks; [1 + BLOCKS].
-
-    (sum_k G_k)^2 - sum_k G_k^2 over the same of the weights, with sums over blocks k.
-    NaN where all weight is in one block.
-    """
-    products = []
-    for column in (st.GRADIENT, st.WEIGHT):
-        part = blocks[:, column]
-        total = np.concatenate([[part.sum()], part.sum() - part])
-        squares = np.concatenate([[(part**2).sum()], (part**2).sum() - part**2])
-        products.append((total**2 - squares, total**2))
-    (pairs, _), (weight, whole) = products
-    return _ratio(pairs, np.where(weight > 1e-9 * whole, weight, 0.0))
 
 
 def _auc(statistics: st.Statistics, totals: np.ndarray) -> np.ndarray:
@@ -254,11 +233,6 @@ def _above(sums: np.ndarray) -> np.ndarray:
     result = result / result[0]
     result[-1] = 0.0
     return result
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
 def _threshold_of_bins() -> np.ndarray:

@@ -10,9 +10,15 @@ import numpy as np
 
 from components.errors import DataError
 from components.evaluator.distribution import SCORE_BINS
-from components.evaluator.measures import METRICS
+from components.evaluator.settings import BINARY, MULTICLASS, REGRESSION
+from components.evaluator.tasks import (
+    BLOCK_EXAMPLES,
+    CLASS_EXAMPLES,
+    POSITIVES,
+    REPLICATES,
+    SCORES,
+)
 
-_REPLICATES = "_replicates"
 _SPLIT = re.compile(r"^Split-(.+?)/?$")
 
 
@@ -73,13 +79,18 @@ class SliceResult:
       slice: (feature, value) pairs in the order of the slicing spec; () is overall.
       model: `candidate` or `baseline`.
       examples: number of examples, unweighted.
-      positives: number of them with label 1.
-      metrics: name -> estimate, the names of `measures.METRICS`.
-      calibration: bins that hold examples, by rising prediction.
+      positives: number of them with label 1; 0 of a task that has none.
+      metrics: name -> estimate, the names of the task's `METRICS`.
+      calibration: bins that hold examples, by rising prediction; of multiclass, by
+        rising confidence; none of regression.
       block_examples: examples in each jackknife block.
-      invalid_predictions: how many predictions were NaN or outside [0, 1].
+      invalid_predictions: how many were NaN, outside [0, 1], no distribution over the
+        classes, or of regression not finite.
       scores: float64 [1 + K, SCORE_BINS], distribution of the predictions of all and
-        without each block, see `distribution.score_sketch`; or None.
+        without each block, see `distribution.score_sketch`; of multiclass that of the
+        confidence; or None.
+      task: binary, multiclass or regression.
+      class_examples: of multiclass the examples of each class; else ().
     """
 
     split: str
@@ -92,6 +103,8 @@ class SliceResult:
     block_examples: tuple[int, ...] = ()
     invalid_predictions: int = 0
     scores: np.ndarray | None = None
+    task: str = "binary"
+    class_examples: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -176,7 +189,9 @@ def _load_split(folder: str, split: str) -> list[SliceResult]:
             values = models.setdefault(entry.key.model_name, {})
             values[entry.key.name] = _value(entry.value)
         for model, values in models.items():
-            results.append(_result(split, key, model, values, curves[key, model]))
+            results.append(
+                _result(split, key, model, values, curves.get((key, model), ()))
+            )
     return sorted(results, key=lambda result: _position(result, orders))
 
 
@@ -188,26 +203,37 @@ def _result(
     curve: tuple[CalibrationBin, ...],
 ) -> SliceResult:
     estimates = {
-        n: Estimate(
-            values[n],
-            values[n + _REPLICATES],
-            values.get(n + "_noise", 0.0),
-            values.get(n + "_reach", 0.0),
+        name: Estimate(
+            values[name],
+            values[name + REPLICATES],
+            values.get(name + "_noise", 0.0),
+            values.get(name + "_reach", 0.0),
         )
-        for n in METRICS
+        for name in values
+        if name + REPLICATES in values
     }
+    scores = values.get(SCORES)
     return SliceResult(
         split=split,
         slice=key,
         model=model,
         examples=round(values["example_count"]),
-        positives=round(values["positives"]),
+        positives=round(values.get(POSITIVES, 0)),
         metrics=estimates,
         calibration=curve,
-        block_examples=tuple(values["block_examples"].tolist()),
+        block_examples=tuple(values[BLOCK_EXAMPLES].tolist()),
         invalid_predictions=round(values["invalid_predictions"]),
-        scores=values["score_sketch"].reshape(-1, SCORE_BINS),
+        scores=None if scores is None else scores.reshape(-1, SCORE_BINS),
+        task=_task(values),
+        class_examples=tuple(np.atleast_1d(values.get(CLASS_EXAMPLES, ())).tolist()),
     )
+
+
+def _task(values: dict[str, Any]) -> str:
+    """The task by what was written of it."""
+    if POSITIVES in values:
+        return BINARY
+    return MULTICLASS if CLASS_EXAMPLES in values else REGRESSION
 
 
 def _position(result: SliceResult, orders: list[tuple[str, ...]]) -> Any:

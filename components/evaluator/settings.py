@@ -11,24 +11,46 @@ from typing import Any
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 SIGNATURE = "serving_default"
-PREDICTIONS = "probabilities"
-TASKS = ("binary",)
+BINARY, MULTICLASS, REGRESSION = TASKS = ("binary", "multiclass", "regression")
+# The signature's output that is read, by task.
+PREDICTIONS = {
+    BINARY: "probabilities",
+    MULTICLASS: "probabilities",
+    REGRESSION: "predictions",
+}
 
-# TFMA's class -> the only name under which it may be asked for.
+# TFMA's class -> the only name under which it may be asked for, by task.
 METRIC_NAMES = {
-    "AUC": "auc",
-    "BinaryCrossEntropy": "log_loss",
-    "BinaryAccuracy": "accuracy",
-    "Calibration": "calibration",
-    "MeanLabel": "mean_label",
-    "MeanPrediction": "mean_prediction",
-    "ExampleCount": "example_count",
-    "CalibrationPlot": "calibration_plot",
+    BINARY: {
+        "AUC": "auc",
+        "BinaryCrossEntropy": "log_loss",
+        "BinaryAccuracy": "accuracy",
+        "Calibration": "calibration",
+        "MeanLabel": "mean_label",
+        "MeanPrediction": "mean_prediction",
+        "ExampleCount": "example_count",
+        "CalibrationPlot": "calibration_plot",
+    },
+    MULTICLASS: {
+        "SparseCategoricalCrossentropy": "log_loss",
+        "SparseCategoricalAccuracy": "accuracy",
+        "ExampleCount": "example_count",
+    },
+    REGRESSION: {
+        "MeanSquaredError": "mean_squared_error",
+        "RootMeanSquaredError": "root_mean_squared_error",
+        "MeanAbsoluteError": "mean_absolute_error",
+        "MeanLabel": "mean_label",
+        "MeanPrediction": "mean_prediction",
+        "ExampleCount": "example_count",
+    },
 }
 # What TFMA calls them otherwise, where that differs.
 _DEFAULT_NAMES = {
     "BinaryCrossEntropy": "binary_crossentropy",
     "BinaryAccuracy": "binary_accuracy",
+    "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
+    "SparseCategoricalAccuracy": "sparse_categorical_accuracy",
 }
 
 
@@ -37,14 +59,15 @@ class Options:
     """Options of the component.
 
     Attributes:
-      label: feature with the label, 0 or 1.
+      label: feature with the label: 0 or 1; a class from 0 on; or a number.
       environment: feature that names the environment; its values are never pooled.
       cluster_by: features that make up the key of a jackknife block, so that what
         belongs together (a day, a patient) stays in one block. Empty: every example
         on its own.
       min_examples: slice values with fewer examples, by the counts on the examples,
         are pooled into `other`. 0 pools nothing and needs no counts.
-      task: kind of problem; `binary` only.
+      task: of `TASKS`.
+      classes: of multiclass the names of the classes, in the order of their numbers.
       weight: feature with the example's weight, or None.
       buckets: slice feature -> rising edges, by which its numbers are sliced; see
         `components.buckets`.
@@ -57,6 +80,7 @@ class Options:
     task: str = "binary"
     weight: str | None = None
     buckets: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
 
 def parse_options(text: str) -> Options:
@@ -80,12 +104,15 @@ def parse_options(text: str) -> Options:
             )
     if "label" not in given:
         raise ValueError("Evaluator options: 'label' is missing; name the feature")
-    cluster_by = given.pop("cluster_by", None) or []
-    if not isinstance(cluster_by, list):
-        raise ValueError(
-            f"Evaluator options: 'cluster_by' is {cluster_by!r}, not a list of features"
-        )
-    options = Options(cluster_by=tuple(cluster_by), **given)
+    lists: dict[str, Any] = {}
+    for key, what in (("cluster_by", "features"), ("classes", "names")):
+        found = given.pop(key, None) or []
+        if not isinstance(found, list):
+            raise ValueError(
+                f"Evaluator options: {key!r} is {found!r}, not a list of {what}"
+            )
+        lists[key] = tuple(found)
+    options = Options(**lists, **given)
     _check_options(options)
     return options
 
@@ -131,7 +158,7 @@ def parse_eval_config(text: str, options: Options) -> Any:
         raise ValueError(
             f"Evaluator eval_config: not a tfma.EvalConfig: {error}"
         ) from error
-    _check_metrics(config)
+    _check_metrics(config, options.task)
     _check_slices(config)
     _check_rest(config)
     _fill_models(config, options)
@@ -191,6 +218,7 @@ def _check_options(options: Options) -> None:
             f"Evaluator options: task {options.task!r} is not supported;"
             f" use {', '.join(TASKS)}"
         )
+    _check_classes(options)
     if not isinstance(options.buckets, dict):
         raise ValueError(
             f"Evaluator options: buckets is {options.buckets!r}, not a map of features"
@@ -212,7 +240,25 @@ def _check_options(options: Options) -> None:
         )
 
 
-def _check_metrics(config: Any) -> None:
+def _check_classes(options: Options) -> None:
+    names = options.classes
+    if options.task != MULTICLASS:
+        if names:
+            raise ValueError(
+                f"Evaluator options: 'classes' is given, but task {options.task!r} has"
+                " none; take it out, or set task to 'multiclass'"
+            )
+        return
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"Evaluator options: classes are {names!r}, not all of text")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"Evaluator options: classes are {names!r}; name two different ones at"
+            " least, each once"
+        )
+
+
+def _check_metrics(config: Any, task: str) -> None:
     for spec in config.metrics_specs:
         for field, _ in spec.ListFields():
             if field.name not in ("metrics", "model_names", "example_weights"):
@@ -221,14 +267,16 @@ def _check_metrics(config: Any) -> None:
                     " supported; take it out (checks belong to InvarianceValidator)"
                 )
         for metric in spec.metrics:
-            _check_metric(metric)
+            _check_metric(metric, task)
 
 
-def _check_metric(metric: Any) -> None:
+def _check_metric(metric: Any, task: str) -> None:
     where = f"Evaluator eval_config: metric {metric.class_name!r}"
-    name = METRIC_NAMES.get(metric.class_name)
+    names = METRIC_NAMES[task]
+    name = names.get(metric.class_name)
     if name is None:
-        raise ValueError(f"{where} is not computed; use {', '.join(METRIC_NAMES)}")
+        of = "" if task == BINARY else f" of task {task!r}"
+        raise ValueError(f"{where} is not computed{of}; use {', '.join(names)}")
     settings = _json(metric.config or "{}", f"eval_config, {metric.class_name}", dict)
     if settings.pop("name", _DEFAULT_NAMES.get(metric.class_name, name)) != name:
         raise ValueError(f"{where} must be named {name!r}; give it that `name`")
@@ -304,6 +352,6 @@ def _fill_model(spec: Any, name: str, options: Options) -> None:
             raise ValueError(f"Evaluator eval_config: {field} is not supported")
     spec.name = name
     spec.signature_name = spec.signature_name or SIGNATURE
-    spec.prediction_key = spec.prediction_key or PREDICTIONS
+    spec.prediction_key = spec.prediction_key or PREDICTIONS[options.task]
     # By its signature, never as a Keras model: TFMA would take Keras 2 for it.
     spec.model_type = spec.model_type or "tf_generic"

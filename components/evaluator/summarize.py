@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.evaluator import statistics as st
 from components.evaluator.pooling import Kept, pool
+from components.evaluator.tasks import BINARY, Task
 
 # TFMA's slice key: (feature, value) pairs sorted by feature; () is overall.
 SliceKey = tuple[tuple[str, Any], ...]
-Summary = dict[SliceKey, dict[str, st.Statistics]]
+Summary = dict[SliceKey, dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Batch:
     """Columns of N evaluated examples.
 
     Attributes:
-      labels: float64 [N], 0 or 1.
+      labels: [N], as `tasks.Task.labels` gives them.
       weights: float64 [N], >= 0.
       blocks: int64 [N], jackknife blocks.
-      predictions: model name -> float [N], probabilities.
+      predictions: model name -> [N], or [N, K] of several classes.
       values: slice feature -> [N], numbers, or objects with None where missing.
     """
 
@@ -59,6 +59,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def numbers(self) -> int:
+        """How many predictions there are, over all models and classes."""
+        return sum(found.size for found in self.predictions.values())
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
@@ -76,7 +81,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def summarize(batch: Batch, slicing: Slicing) -> Summary:
+def summarize(batch: Batch, slicing: Slicing, task: Task = BINARY) -> Summary:
     """Statistics of every slice that has an example in the batch.
 
     An example where a feature of a slicing spec is missing belongs to none of its
@@ -85,30 +90,31 @@ def summarize(batch: Batch, slicing: Slicing) -> Summary:
     Args:
       batch: the examples.
       slicing: the slices to make.
+      task: what is summed up.
 
     Returns:
-      slice key -> model -> statistics.
+      slice key -> model -> statistics of the task.
     """
     codes = {f: _encode(batch.values[f]) for f in slicing.features}
     rows = {
-        model: st.rows_of(batch.labels, predictions, batch.weights)
+        model: task.rows_of(batch.labels, predictions, batch.weights)
         for model, predictions in batch.predictions.items()
     }
     summary: Summary = {}
     for features in slicing.slices:
         keys, groups = _slice_keys(features, codes, slicing, len(batch))
         for model, row in rows.items():
-            found = st.group(row, batch.blocks, groups, len(keys))
+            found = task.group(row, batch.blocks, groups, len(keys))
             for key, statistics in zip(keys, found, strict=True):
                 summary.setdefault(key, {})[model] = statistics
     return summary
 
 
-def merge(summaries: Sequence[dict[str, st.Statistics]]) -> dict[str, st.Statistics]:
+def merge(summaries: Sequence[dict[str, Any]], task: Task = BINARY) -> dict[str, Any]:
     """Adds up the statistics of one slice, model by model."""
     models = dict.fromkeys(model for summary in summaries for model in summary)
     return {
-        model: st.merge(s[model] for s in summaries if model in s) for model in models
+        model: task.merge(s[model] for s in summaries if model in s) for model in models
     }
 
 

@@ -13,6 +13,7 @@ from components import code
 from components.artifacts import GroupSizes
 from components.group_size_validator import executor
 from components.invariance_validator import checks as checks_lib
+from components.invariance_validator.metrics import BINARY
 
 
 class GroupSizeValidatorSpec(types.ComponentSpec):
@@ -21,6 +22,7 @@ class GroupSizeValidatorSpec(types.ComponentSpec):
     PARAMETERS = {
         executor.CHECKS_KEY: ExecutionParameter(type=str),
         executor.VERDICT_KEY: ExecutionParameter(type=str),
+        executor.TASK_KEY: ExecutionParameter(type=str),
         code.CODE_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -44,6 +46,7 @@ class GroupSizeValidator(base_component.BaseComponent):
         examples: types.BaseChannel,
         checks: Mapping[str, Any],
         verdict: Mapping[str, Any] | None = None,
+        task: str = BINARY,
     ):
         """Makes the component.
 
@@ -51,18 +54,20 @@ class GroupSizeValidator(base_component.BaseComponent):
           examples: `Examples` with the custom property `counts`.
           checks: the config's `checks`.
           verdict: the config's `verdict`.
+          task: binary, multiclass or regression.
 
         Raises:
           ValueError: checks or verdict are not legal.
         """
         checks_lib.parse_rule(verdict)
-        checks_lib.parse_checks(checks)
+        checks_lib.parse_checks(checks, task)
         # The rule that it foresees is another component's.
         sources = [code.of_component(file) for file in (__file__, checks_lib.__file__)]
         spec = GroupSizeValidatorSpec(
             examples=examples,
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
+            task=task,
             code="".join(sources),
             sizes=types.Channel(type=GroupSizes),
         )

@@ -10,9 +10,11 @@ from tfx.types import artifact_utils
 from components.artifact_files import counts_of, write_text
 from components.errors import DataError, tells_reason
 from components.group_size_validator import shortfalls
+from components.invariance_validator.metrics import BINARY
 
 CHECKS_KEY = "checks"
 VERDICT_KEY = "verdict"
+TASK_KEY = "task"
 EXAMPLES_KEY = "examples"
 SIZES_KEY = "sizes"
 SIZES_FILE = "sizes.json"
@@ -44,7 +46,9 @@ class Executor(base_executor.BaseExecutor):
             json.loads(exec_properties.get(key) or "{}")
             for key in (CHECKS_KEY, VERDICT_KEY)
         )
-        found = shortfalls.find(checks, verdict, counts)
+        found = shortfalls.find(
+            checks, verdict, counts, exec_properties.get(TASK_KEY) or BINARY
+        )
         if (sentence := shortfalls.sentence(found)) is not None:
             raise DataError(sentence)
         sizes = artifact_utils.get_single_instance(output_dict[SIZES_KEY])

@@ -19,8 +19,8 @@ from components.invariance_validator.kinds import (
     OVERALL,
     Check,
     Rule,
-    info,
 )
+from components.invariance_validator.metrics import BINARY, MULTICLASS
 from components.invariance_validator.slices import (
     MIN_PER_CLASS,
     Cell,
@@ -53,7 +53,10 @@ class Shortfall:
 
 
 def find(
-    checks: Mapping[str, Any], verdict: Mapping[str, Any] | None, counts: Mapping
+    checks: Mapping[str, Any],
+    verdict: Mapping[str, Any] | None,
+    counts: Mapping,
+    task: str = BINARY,
 ) -> list[Shortfall]:
     """Every slice that keeps a check from passing, by its size alone.
 
@@ -61,6 +64,7 @@ def find(
       checks: the config's `checks`.
       verdict: the config's `verdict`.
       counts: of the Examples artifact.
+      task: binary, multiclass or regression.
 
     Returns:
       Shortfalls in the order of the checks.
@@ -71,7 +75,7 @@ def find(
     rule = parse_rule(verdict)
     table = SliceTable([], counts, rule.min_examples)
     found = []
-    for check in parse_checks(checks):
+    for check in parse_checks(checks, task):
         allowed = check.name in rule.allow_insufficient
         for split, name, reason in _of_check(check, table, rule, counts):
             found.append(Shortfall(check.name, split, name, reason, allowed))
@@ -100,34 +104,60 @@ def _of_check(
     for outcome in missing:
         yield outcome.split, outcome.slice, outcome.reason
     for cell in cells:
-        reason = _reason(check, cell, rule, _positives(cell, counts))
+        reason = _reason(check, cell, rule, _classes(check.task, cell, counts))
         if reason is not None:
             yield cell.split, cell.name, f"{cell.name} ({cell.split}) {reason}"
 
 
-def _reason(check: Check, cell: Cell, rule: Rule, positives: int | None) -> str | None:
+def _reason(
+    check: Check, cell: Cell, rule: Rule, classes: list[int] | None
+) -> str | None:
     """Why a slice is too small for a check; None where it may be large enough."""
     if cell.examples < rule.min_examples:
         return (
             f"has only {cell.examples:,} of the {count(rule.min_examples)} that"
             " verdict.min_examples asks for"
         )
-    share_of = info(check.metric).share_of
-    rarer = None if positives is None else min(positives, cell.examples - positives)
+    share_of = check.info.share_of
+    rarer, which = _rarer(check, classes)
     exact = share_of is not None and check.kind in ("worst", "floor")
-    if rarer is not None and rarer < MIN_PER_CLASS:
-        which = "positive" if 2 * (positives or 0) <= cell.examples else "negative"
-        if not exact or rarer == 0:
-            return (
-                f"has only {rarer} of the {MIN_PER_CLASS} {which} examples that"
-                f" {check.metric} needs"
-            )
+    needs = not exact or rarer == 0 or share_of == "classes"
+    if rarer is not None and rarer < MIN_PER_CLASS and needs:
+        return (
+            f"has only {rarer} of the {MIN_PER_CLASS} {which} that {check.metric} needs"
+        )
     if not exact:
         return None
-    units = rarer if share_of == "pairs" else cell.examples
-    if units is None or (share_of == "pairs" and units >= MIN_PER_CLASS):
-        return None
-    return _unshown(check, units, rule.confidence)
+    units: int | None = cell.examples
+    if share_of == "pairs":
+        units = None if rarer is None or rarer >= MIN_PER_CLASS else rarer
+    elif share_of == "classes":
+        there = [number for number in classes or () if number]
+        units = len(there) * min(there) if there else None
+    return None if units is None else _unshown(check, units, rule.confidence)
+
+
+def _rarer(check: Check, classes: list[int] | None) -> tuple[int | None, str]:
+    """Examples that the metric hangs on, as `spreads.rarer`, and what they are.
+
+    None where nothing is known of the classes, or there are none.
+    """
+    there = [number for number in classes or () if number]
+    if classes is None or not there:
+        return None, ""
+    if check.task == BINARY:
+        rarer = min(classes)
+        which = "positive" if classes[1] <= classes[0] else "negative"
+        return rarer, f"{which} examples"
+    if check.info.share_of == "classes":
+        rarer = min(there)
+        return rarer, f"examples of class {classes.index(rarer)}"
+    most = max(classes)
+    which = f"examples outside of class {classes.index(most)}"
+    # A share of all examples needs none outside of the largest class.
+    if check.info.share_of == "examples" and check.kind in ("worst", "floor"):
+        return None, which
+    return sum(classes) - most, which
 
 
 def _unshown(check: Check, units: int, confidence: float) -> str | None:
@@ -151,8 +181,8 @@ def _unshown(check: Check, units: int, confidence: float) -> str | None:
     return None
 
 
-def _positives(cell: Cell, counts: Mapping) -> int | None:
-    """Positive examples of a slice, where the counts tell them."""
+def _classes(task: str, cell: Cell, counts: Mapping) -> list[int] | None:
+    """Examples of each class of a slice, where the counts tell them."""
     environments = counts.get("environments", {})
     scope = tuple(feature for feature, _ in cell.key)
     if scope not in (OVERALL, (ENVIRONMENT,)):
@@ -161,7 +191,17 @@ def _positives(cell: Cell, counts: Mapping) -> int | None:
     sizes = [
         environments.get(name, {}).get("splits", {}).get(cell.split) for name in names
     ]
-    known = [size for size in sizes if size is not None]
-    if not known or any("positives" not in size for size in known):
+    known = [_sizes(task, size) for size in sizes if size is not None]
+    found = [classes for classes in known if classes is not None]
+    if not found or len(found) < len(known):
         return None
-    return sum(size["positives"] for size in known)
+    return [sum(numbers) for numbers in zip(*found, strict=True)]
+
+
+def _sizes(task: str, size: Mapping[str, Any]) -> list[int] | None:
+    """Negatives and positives, or of each class; None where they are not told."""
+    if task == MULTICLASS:
+        return size.get("classes")
+    if task != BINARY or "positives" not in size:
+        return None
+    return [size["examples"] - size["positives"], size["positives"]]

@@ -18,28 +18,23 @@ from typing import Any
 
 from components.invariance_validator import problems
 from components.invariance_validator.kinds import (
-    CALIBRATION_SLOPE,
     ENVIRONMENT,
     KINDS,
-    METRICS,
     OVERALL,
     SPLITS,
     Check,
-    Metric,
     Rule,
     leaves,
     parse,
 )
+from components.invariance_validator.metrics import BINARY
 
 __all__ = [
-    "CALIBRATION_SLOPE",
     "ENVIRONMENT",
     "KINDS",
-    "METRICS",
     "OVERALL",
     "SPLITS",
     "Check",
-    "Metric",
     "Rule",
     "check_satisfiable",
     "parse_checks",
@@ -49,11 +44,12 @@ __all__ = [
 _RULE_KEYS = tuple(Rule.__dataclass_fields__)
 
 
-def parse_checks(checks: Mapping[str, Any]) -> list[Check]:
+def parse_checks(checks: Mapping[str, Any], task: str = BINARY) -> list[Check]:
     """The checks of a config's `checks` section.
 
     Args:
       checks: as in the module's docstring.
+      task: binary, multiclass or regression; each has metrics of its own.
 
     Returns:
       One `Check` a leaf, in the order of the config.
@@ -62,10 +58,10 @@ def parse_checks(checks: Mapping[str, Any]) -> list[Check]:
       ValueError: a kind, metric, key or bound that no data could meet; every sentence
         of `check_satisfiable` that needs the checks alone.
     """
-    found = list(problems.of_checks(checks))
+    found = list(problems.of_checks(checks, task))
     if found:
         raise ValueError(" ".join(found))
-    return [parse(kind, metric, leaf) for kind, metric, leaf in leaves(checks)]
+    return [parse(kind, metric, leaf, task) for kind, metric, leaf in leaves(checks)]
 
 
 def parse_rule(verdict: Mapping[str, Any] | None) -> Rule:
@@ -107,6 +103,7 @@ def check_satisfiable(
     allow_insufficient: Iterable[str] = (),
     named: bool = True,
     values: Mapping[str, Collection[str]] | None = None,
+    task: str = BINARY,
 ) -> list[str]:
     """Sentences about checks that no data could meet, or that mean something else.
 
@@ -118,6 +115,7 @@ def check_satisfiable(
       allow_insufficient: the config's `verdict.allow_insufficient`.
       named: whether `environments` are their names, not only as many.
       values: feature -> all that it can be, where that is known.
+      task: binary, multiclass or regression.
 
     Returns:
       A sentence a problem, naming the key, what was found and the mend; empty when
@@ -127,12 +125,12 @@ def check_satisfiable(
     names = {"eval": set(environments) - held, "ood": held}
     features: list[tuple[str, ...]] = [(ENVIRONMENT,)]
     features += [(s,) if isinstance(s, str) else tuple(s) for s in slices]
-    found = list(problems.of_checks(checks))
+    found = list(problems.of_checks(checks, task))
     legal = []
     for kind, metric, leaf in leaves(checks):
-        if any(True for _ in problems.of_leaf(kind, metric, leaf)):
+        if any(True for _ in problems.of_leaf(kind, metric, leaf, task)):
             continue
-        check = parse(kind, metric, leaf)
+        check = parse(kind, metric, leaf, task)
         legal.append(check.name)
         found += problems.of_scopes(check, features)
         found += problems.of_splits(check, names, named)

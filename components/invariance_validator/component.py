@@ -17,6 +17,7 @@ from components.artifacts import (
 )
 from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
+from components.invariance_validator.metrics import BINARY
 from components.model_card import card
 
 
@@ -88,9 +89,9 @@ class InvarianceValidator(base_component.BaseComponent):
           verdict: the config's `verdict`: `confidence` (0.95), `min_examples` (200),
             `allow_insufficient` (names of checks, such as `worst.auc`).
           context: shown in the report: `name`, `method`, `versions`, ... It is part of
-            the cache key, so leave out what changes from run to run. With
-            `environments` and `slices` (and `held_out`) in it, the checks are tried
-            against them.
+            the cache key, so leave out what changes from run to run. `task` (binary)
+            says which metrics there are. With `environments` and `slices` (and
+            `held_out`) in it, the checks are tried against them.
           baseline_model: the released `Model`, or None.
           model_run: `ModelRun` with a `history.json`, or None.
           environments: `components.EnvironmentReport`, shown in the report and kept
@@ -127,7 +128,8 @@ def _validate(
     context: Mapping[str, Any],
 ) -> None:
     rule = checks_lib.parse_rule(verdict)
-    names = [check.name for check in checks_lib.parse_checks(checks)]
+    task = context.get("task") or BINARY
+    names = [check.name for check in checks_lib.parse_checks(checks, task)]
     for name in rule.allow_insufficient:
         if name not in names:
             raise ValueError(
@@ -140,6 +142,7 @@ def _validate(
             context["environments"],
             context.get("held_out", ()),
             context["slices"],
+            task=task,
         )
         if problems:
             raise ValueError(" ".join(problems))

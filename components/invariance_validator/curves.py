@@ -37,6 +37,7 @@ def calibration_plot(
     color: str,
     label: str,
     prefix: str,
+    axes: tuple[str, str] = ("mean prediction", "observed share"),
 ) -> str:
     """Observed share against mean prediction, bin by bin.
 
@@ -47,6 +48,7 @@ def calibration_plot(
       color: of the curve.
       label: text for who cannot see it.
       prefix: of ids, unique in the page.
+      axes: what they are called.
 
     Returns:
       `<svg>` markup.
@@ -76,8 +78,8 @@ def calibration_plot(
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.grid(color=svg.GRID, linewidth=0.8)
         ax.set_axisbelow(True)
-        ax.set_xlabel("mean prediction", fontsize=10.5)
-        ax.set_ylabel("observed share", fontsize=10.5)
+        ax.set_xlabel(axes[0], fontsize=10.5)
+        ax.set_ylabel(axes[1], fontsize=10.5)
         return svg.to_svg(made, label, prefix)
 
 

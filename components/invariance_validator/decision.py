@@ -21,6 +21,7 @@ from components.invariance_validator.checks import (
     parse_rule,
 )
 from components.invariance_validator.judging import SEVERITY, Outcome
+from components.invariance_validator.metrics import BINARY
 from components.invariance_validator.slices import (
     FAIL,
     INSUFFICIENT_DATA,
@@ -84,6 +85,7 @@ class Decision:
       outcomes: by check name, the worst first; empty where nothing was compared.
       table: the slices.
       rule: what it was decided by.
+      task: binary, multiclass or regression.
     """
 
     verdict: str
@@ -93,6 +95,7 @@ class Decision:
     outcomes: Mapping[str, Sequence[Outcome]]
     table: SliceTable
     rule: Rule
+    task: str = BINARY
 
 
 def decide(
@@ -101,6 +104,7 @@ def decide(
     checks: Mapping[str, Any],
     verdict: Mapping[str, Any] | None = None,
     expect_baseline: bool = False,
+    task: str = BINARY,
 ) -> Decision:
     """Decides all checks of a config.
 
@@ -110,6 +114,7 @@ def decide(
       checks: the config's `checks`.
       verdict: the config's `verdict`.
       expect_baseline: whether there is a released model: its results must be there.
+      task: binary, multiclass or regression.
 
     Returns:
       The decision.
@@ -118,7 +123,7 @@ def decide(
       ValueError: checks or verdict are not legal, or a slice is there twice.
     """
     rule = parse_rule(verdict)
-    parsed = tuple(parse_checks(checks)) if checks else ()
+    parsed = tuple(parse_checks(checks, task)) if checks else ()
     table = SliceTable(results, counts, rule.min_examples)
     outcomes: dict[str, Sequence[Outcome]] = {}
     found = []
@@ -139,7 +144,7 @@ def decide(
         result.verdict == PASS or _may_lack_data(result.name, result.verdict, rule)
         for result in found
     )
-    return Decision(worst, blessed, tuple(found), parsed, outcomes, table, rule)
+    return Decision(worst, blessed, tuple(found), parsed, outcomes, table, rule, task)
 
 
 def _may_lack_data(name: str, verdict: str, rule: Rule) -> bool:

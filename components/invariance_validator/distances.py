@@ -8,6 +8,7 @@ not hold near 0. Here the limits are those of `components.norms`:
     have added, so a small sample of a good model does not FAIL.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -32,11 +33,14 @@ class NormSpread(intervals.Spread):
       noise: what chance alone adds to the norm on average, at most.
       reach: standard error for the upper limit.
       squared: whether `value` is the square of the norm.
+      parts: of a variance, the spreads of its numbers where they have long tails; else
+        None.
     """
 
     noise: np.ndarray = field(kw_only=True)
     reach: np.ndarray = field(kw_only=True)
     squared: bool = field(default=False, kw_only=True)
+    parts: intervals.Spread | None = field(default=None, kw_only=True)
 
     def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """One-sided limits; the upper for a PASS, the lower for a FAIL."""
@@ -44,8 +48,27 @@ class NormSpread(intervals.Spread):
         inner = intervals.Spread(norm, self.error, self.dof)
         outer = intervals.Spread(norm, self.reach, self.dof)
         lower = np.maximum(norm - self.noise - inner.half_width(confidence), 0.0)
-        upper = norm + outer.half_width(confidence)
+        reach = outer.half_width(confidence)
+        if self.parts is not None:
+            reach = np.maximum(reach, _farthest(self.parts.half_width(confidence)))
+        upper = norm + reach
         return (lower**2, upper**2) if self.squared else (lower, upper)
+
+
+def _farthest(reaches: np.ndarray) -> float:
+    """How far off a standard deviation of S numbers may be, each by at most so much.
+
+    The square of it is the most of sum_s d_s^2 reach_s^2 / S over directions d of
+    length 1 that sum to 0: the largest eigenvalue of the reaches' squares, centred on
+    both sides. Errors of different numbers add up as independent ones do; where they
+    rise and fall together, `norms.l2` knows.
+    """
+    if not np.isfinite(reaches).all():
+        return np.inf if np.isinf(reaches).any() else np.nan
+    number = len(reaches)
+    centred = np.eye(number) - 1 / number
+    square = centred @ (reaches[:, None] ** 2 * centred)
+    return float(np.sqrt(np.linalg.eigvalsh(square).max() / number))
 
 
 def of_estimates(estimates: Sequence["Estimate"]) -> NormSpread:
@@ -79,11 +102,14 @@ def of_scores(one: "SliceResult", others: Sequence["SliceResult"]) -> NormSpread
     return _norm_spread(found, blocks)
 
 
-def of_variance(estimates: Sequence["Estimate"]) -> NormSpread:
+def of_variance(
+    estimates: Sequence["Estimate"], scale: str = intervals.IDENTITY
+) -> NormSpread:
     """Variance of a metric over slices: mean of the squared distances from their mean.
 
     Args:
       estimates: of two slices or more.
+      scale: of the metric; of a loss with a long tail its own limits count as well.
 
     Returns:
       The spread, of shape [1].
@@ -91,36 +117,46 @@ def of_variance(estimates: Sequence["Estimate"]) -> NormSpread:
     values = np.array([estimate.value for estimate in estimates])
     blocks = len(estimates[0].replicates)
     replicates = intervals.rows([e.replicates for e in estimates], blocks).T
-    scale = np.sqrt(len(values))
+    root = np.sqrt(len(values))
     found = norms.l2(
-        (values - values.mean())[None] / scale,
-        (replicates - replicates.mean(axis=1, keepdims=True))[None] / scale,
+        (values - values.mean())[None] / root,
+        (replicates - replicates.mean(axis=1, keepdims=True))[None] / root,
     )
-    return _norm_spread(found, _varies(values, replicates)[None], squared=True)
+    parts = None
+    if scale == intervals.LOSS:
+        parts = intervals.stack(
+            [intervals.spread(e.value, e.replicates, scale=scale) for e in estimates]
+        )
+    made = _norm_spread(found, _varies(values, replicates)[None], squared=True)
+    return dataclasses.replace(made, parts=parts)
 
 
 def of_drop(
-    trained: Sequence["Estimate"], held_out: "Estimate", sign: float
+    trained: Sequence["Estimate"],
+    held_out: "Estimate",
+    better: str | None,
+    scale: str = intervals.IDENTITY,
 ) -> intervals.Spread:
     """How much worse a held-out environment is than the mean of the trained ones.
 
     Args:
       trained: a metric in each environment that was trained on; each counts as one.
       held_out: the metric in the held-out environment.
-      sign: 1 if more of it is better, else -1.
+      better: which end of it is the better one, higher or lower.
+      scale: of the metric.
 
     Returns:
       The spread, of shape [1].
     """
     blocks = len(held_out.replicates)
     replicates = intervals.rows([e.replicates for e in trained], blocks).mean(axis=0)
-    value = np.mean([estimate.value for estimate in trained])
-    return intervals.difference(
-        np.array([sign * value]),
-        sign * replicates[None],
-        np.array([sign * held_out.value]),
-        sign * held_out.replicates[None],
-    )
+    mean = np.array([np.mean([estimate.value for estimate in trained])])
+    pair = [
+        (mean, replicates[None]),
+        (np.array([held_out.value]), held_out.replicates[None]),
+    ]
+    one, other = pair if better == "higher" else reversed(pair)
+    return intervals.difference(*one, *other, scale=scale)
 
 
 def _scores(result: "SliceResult") -> np.ndarray:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx.components.evaluator import constants
@@ -16,9 +16,10 @@ from components import blessings, digests
 from components.artifact_files import counts_of, read_json, write_text
 from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
-from components.evaluator.results import evaluated_models, load_results
+from components.evaluator.results import SliceResult, evaluated_models, load_results
 from components.invariance_validator import inferred, record, report
 from components.invariance_validator.decision import decide
+from components.invariance_validator.metrics import BINARY
 from components.model_card import card as model_card
 
 CHECKS_KEY = "checks"
@@ -62,8 +63,8 @@ class Executor(evaluator_executor.Executor):
         A refusal is a result: it ends like a blessing, without an exception.
 
         Raises:
-          DataError: there is no evaluation, it is not of these models, or the examples
-            carry no counts.
+          DataError: there is no evaluation, it is not of these models or of this task,
+            or the examples carry no counts.
         """
         checks, verdict, context = (
             json.loads(exec_properties.get(key) or "{}")
@@ -73,9 +74,11 @@ class Executor(evaluator_executor.Executor):
         _check_models(evaluated_models(evaluation), input_dict)
         identity = _identity(input_dict)
         results = load_results(evaluation)
+        task = context.get("task") or BINARY
+        _check_task(results, task)
         counts = _counts(artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY]))
         has_baseline = bool(input_dict.get(BASELINE_MODEL_KEY))
-        decision = decide(results, counts, checks, verdict, has_baseline)
+        decision = decide(results, counts, checks, verdict, has_baseline, task)
         inference = read_json(input_dict.get(INFERENCE_KEY), INFERENCE_FILE)
         decision, notes = inferred.limit(decision, inference)
         decided = blessings.Blessing(
@@ -159,6 +162,17 @@ def _identity(input_dict: Artifacts) -> dict[str, str | None]:
 
 def _digests(decided: blessings.Blessing) -> dict[str, str]:
     return {key: value for key, value in decided.facts.items() if key != "verdict"}
+
+
+def _check_task(results: Sequence[SliceResult], task: str) -> None:
+    """Refuses an evaluation of another task, whose metrics mean something else."""
+    for result in results:
+        if result.task != task:
+            raise DataError(
+                f"the evaluation of {result.name} ({result.split}) is that of task"
+                f" {result.task}, but the checks are of task {task}; evaluate it with"
+                " the Evaluator's option task"
+            )
 
 
 def _bless(

@@ -18,6 +18,9 @@ tail shows neither its mean nor its skewness. Besides,
 
 - limits are formed on the scale that a metric declares: 1 / value for a ratio whose
   denominator is an estimate, ln(value / (1 - value)) for AUC;
+- of a loss without an upper end (loss; root: its root; explained: 1 - value is one) the
+  outer of the limits on value and on 1 / value count, for a sample that has missed the
+  long tail has too small a mean and too small an error together;
 - a share is at least as uncertain as a binomial share of so many independent examples
   as its standard error says, with Clopper and Pearson's exact limits.
 
@@ -33,7 +36,7 @@ References:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +45,8 @@ from scipy import special
 _SAME = 1e-9  # relative: a block without examples of the slice changes nothing
 _CAUTION = 3.0  # times the skewness correction
 IDENTITY, INVERSE, LOGIT = "identity", "inverse", "logit"
+LOSS, ROOT, EXPLAINED = "loss", "root", "explained"
+_SQUARE, _INVERSE_SQUARE, _INVERSE_REST = "square", "inverse square", "inverse rest"
 
 
 def _same(x: np.ndarray) -> np.ndarray:
@@ -53,13 +58,46 @@ def _inverse(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, 1 / x, np.where(x <= 0, np.inf, np.nan))
 
 
+def _root(x: np.ndarray) -> np.ndarray:
+    """The root; of a limit that went past 0 it is 0."""
+    return np.sqrt(np.where(x < 0, 0.0, x))
+
+
+def _inverse_square(x: np.ndarray) -> np.ndarray:
+    return _inverse(np.square(x))
+
+
+def _inverse_root(x: np.ndarray) -> np.ndarray:
+    return np.sqrt(_inverse(x))
+
+
+def _inverse_rest(x: np.ndarray) -> np.ndarray:
+    """1 / (1 - x) of a share explained."""
+    return _inverse(1 - x)
+
+
+def _rest_of_inverse(x: np.ndarray) -> np.ndarray:
+    return 1 - _inverse(x)
+
+
 # There and back. Both are increasing or both decreasing.
 _SCALES = {
     IDENTITY: (_same, _same),
     INVERSE: (_inverse, _inverse),
     LOGIT: (special.logit, special.expit),
+    _SQUARE: (np.square, _root),
+    _INVERSE_SQUARE: (_inverse_square, _inverse_root),
+    _INVERSE_REST: (_inverse_rest, _rest_of_inverse),
 }
-SCALES = tuple(_SCALES)
+# What a metric may declare.
+SCALES = (IDENTITY, INVERSE, LOGIT, LOSS, ROOT, EXPLAINED)
+_FALLING = (INVERSE, _INVERSE_SQUARE)
+# Scales of which the outermost limits count.
+_OUTERMOST = {
+    LOSS: (IDENTITY, INVERSE),
+    ROOT: (_SQUARE, _INVERSE_SQUARE),
+    EXPLAINED: (IDENTITY, _INVERSE_REST),
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +114,8 @@ class Spread:
         is no share, or of so many that this does not matter.
       step: what a single example changes the value by, where the value may be 0 for
         want of examples that change it; else 0.
-      scale: of `error` and `skew`: IDENTITY, INVERSE (1 / value) or LOGIT.
+      scale: of `error` and `skew`, see the module.
+      outer: limits of the same value that these must not lie within, or None.
     """
 
     value: np.ndarray
@@ -86,12 +125,14 @@ class Spread:
     units: ArrayLike = np.nan
     step: ArrayLike = 0.0
     scale: str = IDENTITY
+    outer: "Spread | None" = None
 
     @property
     def usable(self) -> np.ndarray:
         """Whether limits exist."""
         known = (self.dof >= 1) | np.isfinite(self.units)
-        return np.isfinite(self.value) & np.isfinite(self.error) & known
+        found = np.isfinite(self.value) & np.isfinite(self.error) & known
+        return found if self.outer is None else found & self.outer.usable
 
     def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """One-sided limits, each at `confidence`; NaN where there are none.
@@ -109,6 +150,9 @@ class Spread:
             low, high = self._share_limits(confidence)
             lower = np.where(share, np.fmax(np.fmin(lower, low), 0.0), lower)
             upper = np.where(share, np.fmin(np.fmax(upper, high), 1.0), upper)
+        if self.outer is not None:
+            low, high = self.outer.limits(confidence)
+            lower, upper = np.minimum(lower, low), np.maximum(upper, high)
         return np.where(usable, lower, np.nan), np.where(usable, upper, np.nan)
 
     def half_width(self, confidence: float) -> np.ndarray:
@@ -134,7 +178,7 @@ class Spread:
         with np.errstate(divide="ignore", invalid="ignore"):
             centre = there(self.value)
             ends = back(centre - below), back(centre + above)
-        return ends[::-1] if self.scale == INVERSE else ends
+        return ends[::-1] if self.scale in _FALLING else ends
 
     def _share_limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """Clopper and Pearson's, of the effective number of examples; NaN: no share."""
@@ -185,6 +229,8 @@ def spread(
       single error, there are no degrees of freedom: no spread is not certainty.
     """
     replicates = np.asarray(replicates, dtype=np.float64)
+    if scale in _OUTERMOST:
+        return _outermost(value, replicates, scale)
     there, _ = _SCALES[scale]
     with np.errstate(divide="ignore", invalid="ignore"):
         centre, moved = there(np.float64(value)), there(replicates)
@@ -204,7 +250,9 @@ def stack(spreads: Sequence[Spread]) -> Spread:
         np.array([getattr(s, name) for s in spreads], np.float64)
         for name in ("value", "error", "dof", "skew", "units", "step")
     )
-    return Spread(value, error, dof, skew, units, step, spreads[0].scale)
+    outers = [s.outer for s in spreads if s.outer is not None]
+    outer = stack(outers) if outers else None
+    return Spread(value, error, dof, skew, units, step, spreads[0].scale, outer)
 
 
 def difference(
@@ -215,6 +263,7 @@ def difference(
     *,
     scale: str = IDENTITY,
     step: float = 0.0,
+    paired: bool = False,
 ) -> Spread:
     """Of `value - other`, formed replicate by replicate.
 
@@ -228,9 +277,12 @@ def difference(
       others: [..., K].
       scale: of the two estimates, see `spread`; the difference itself has none.
       step: see `Spread`.
+      paired: whether both are of the same examples, so that what one has missed the
+        other has missed as well.
 
     Returns:
-      The spread, of shape [...].
+      The spread, of shape [...]. Of two losses of different examples its limits are
+      never within what the limits of each give together, see `_Apart`.
 
     Raises:
       ValueError: the numbers of blocks differ.
@@ -247,7 +299,84 @@ def difference(
         with np.errstate(divide="ignore", invalid="ignore"):
             bent = np.where(found.error > 0, bent / found.error, 0.0)
         skew = np.where(skew * bent < 0, bent, skew + bent)
-    return Spread(found.value, found.error, found.dof, skew, step=step)
+    outer = None
+    if scale in _OUTERMOST and not paired:
+        outer = _apart(value, replicates, other, others, scale)
+    return Spread(found.value, found.error, found.dof, skew, step=step, outer=outer)
+
+
+@dataclass(frozen=True)
+class _Apart(Spread):
+    """A difference whose limits come from those of the two numbers.
+
+    With u and l their limits and r the correlation of their errors,
+
+        upper = a - b + sqrt((u_a - a)^2 + (b - l_b)^2 - 2 r (u_a - a) (b - l_b))
+
+    and the lower one likewise. So what is known of each one's long tail is kept, where
+    an error of the difference would take both tails for one symmetric one.
+
+    References:
+      Zou and Donner 2008, Construction of Confidence Limits about Effect Measures, and
+      Zou 2007, Toward Using Confidence Intervals to Compare Correlations, eq. 15.
+    """
+
+    one: Spread = field(kw_only=True)
+    other: Spread = field(kw_only=True)
+    correlation: np.ndarray = field(kw_only=True)
+
+    def limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """One-sided limits, as `Spread.limits`."""
+        (low, high), a = self.one.limits(confidence), self.one.value
+        (other_low, other_high), b = self.other.limits(confidence), self.other.value
+        below = self._together(a - low, other_high - b)
+        above = self._together(high - a, b - other_low)
+        return self.value - below, self.value + above
+
+    def _together(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        # Of two infinite reaches the product with a correlation would be NaN.
+        infinite = np.isinf(one) | np.isinf(other)
+        one, other = np.where(infinite, 0.0, one), np.where(infinite, 0.0, other)
+        square = one**2 + other**2 - 2 * self.correlation * one * other
+        return np.where(infinite, np.inf, np.sqrt(np.maximum(square, 0.0)))
+
+
+def _apart(
+    value: np.ndarray,
+    replicates: np.ndarray,
+    other: np.ndarray,
+    others: np.ndarray,
+    scale: str,
+) -> _Apart:
+    found = _spread(value - other, replicates - others, replicates != others)
+    both = np.broadcast_arrays(replicates, others)
+    of_one, of_other = (r - r.mean(axis=-1, keepdims=True) for r in both)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.sqrt((of_one**2).sum(axis=-1) * (of_other**2).sum(axis=-1))
+        correlation = np.where(size > 0, (of_one * of_other).sum(axis=-1) / size, 0.0)
+    return _Apart(
+        found.value,
+        found.error,
+        found.dof,
+        one=_outermost(value, replicates, scale),
+        other=_outermost(other, others, scale),
+        correlation=correlation,
+    )
+
+
+def _outermost(value: ArrayLike, replicates: np.ndarray, scale: str) -> Spread:
+    """Of estimates [...] with replicates [..., K], on both scales of `_OUTERMOST`."""
+    value, outer = np.asarray(value, np.float64), None
+    for name in reversed(_OUTERMOST[scale]):
+        there, _ = _SCALES[name]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centre, moved = there(value), there(replicates)
+        found = _spread(centre, moved, _varies(value, replicates))
+        outer = Spread(
+            value, found.error, found.dof, found.skew, scale=name, outer=outer
+        )
+    assert outer is not None
+    return outer
 
 
 def _bent(value: np.ndarray, replicates: np.ndarray) -> np.ndarray:

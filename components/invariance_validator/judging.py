@@ -18,8 +18,6 @@ import numpy as np
 from components.invariance_validator import distances, intervals, reasons, spreads
 from components.invariance_validator.groups import Group, absence, groups_of
 from components.invariance_validator.kinds import (
-    METRICS,
-    NORMS,
     OVERALL,
     RISK_VARIANCE,
     SCORE_DISTANCE,
@@ -43,8 +41,6 @@ SEVERITY = {FAIL: 0, INSUFFICIENT_DATA: 1, PASS: 2}
 KEPT_PAIRS = 100  # of a gap: those closest to the bound; 200 values make 19,900
 _ROUNDING = 1e-12  # 0.74 - 0.75 is below -0.01
 _CODES = np.array([FAIL, INSUFFICIENT_DATA, PASS])
-# The metric of a slice that must be there, where the judged number is none of a slice.
-_MADE_FROM = {SCORE_DISTANCE: "mean_prediction", RISK_VARIANCE: "log_loss"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
             if problem is None:
                 fit.append(cell)
             else:
-                outcomes.append(_refused(cell, problem, rule))
+                outcomes.append(_refused(check, cell, problem, rule))
         usable.append(fit)
     verdicts = Counter(outcome.verdict for outcome in outcomes)
     if check.unit == "pairs":
@@ -173,7 +169,7 @@ def _empty_groups(
 
 
 def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
-    metric = _MADE_FROM.get(check.metric, check.metric)
+    metric = _made_from(check)
     compared = check.kind in ("gap", "baseline", "ood_drop")
     released = cell.baseline if check.kind == "baseline" else None
     if released is not None and _alike(cell, released, metric):
@@ -192,6 +188,14 @@ def _problem(check: Check, cell: Cell, rule: Rule) -> Problem | None:
     return estimate_problem(cell.baseline, check.metric, owner, compared)
 
 
+def _made_from(check: Check) -> str:
+    """The metric of a slice that must be there, also where none of one is judged."""
+    if check.kind == SCORE_DISTANCE:
+        assert check.of_task.score is not None  # else there is no such check
+        return check.of_task.score
+    return check.of_task.risk if check.kind == RISK_VARIANCE else check.metric
+
+
 def _alike(cell: Cell, released: "SliceResult", metric: str) -> bool:
     """Whether two models have the same value in all blocks, and so no difference."""
     results = (cell.result, released)
@@ -203,11 +207,13 @@ def _alike(cell: Cell, released: "SliceResult", metric: str) -> bool:
     )
 
 
-def _refused(cell: Cell, problem: Problem, rule: Rule) -> Outcome:
+def _refused(check: Check, cell: Cell, problem: Problem, rule: Rule) -> Outcome:
     verdict, predicate = problem
     scope = tuple(feature for feature, _ in cell.key)
     reason = f"{cell.name} ({cell.split}) {predicate}"
-    needed = cell.needed(rule.min_examples) if verdict == INSUFFICIENT_DATA else None
+    needed = None
+    if verdict == INSUFFICIENT_DATA:
+        needed = cell.needed(_made_from(check), rule.min_examples)
     return Outcome(
         verdict, cell.split, cell.name, scope, cell.examples, reason, needed=needed
     )
@@ -219,7 +225,7 @@ def _judge_cells(check: Check, cells: Sequence[Cell], rule: Rule) -> list[Outcom
     if check.kind == "baseline":
         found = [_from_baseline(cell, check.metric) for cell in cells]
         spread = intervals.stack(found)
-    elif check.metric in NORMS:
+    elif check.metric in check.of_task.norms:
         spread = distances.of_estimates([_estimate(c, check.metric) for c in cells])
     else:
         found = [spreads.single(_result(cell), check.metric) for cell in cells]
@@ -235,7 +241,9 @@ def _judge_variances(
     groups = [cells for cells in usable if len(cells) > 1]
     judged = []
     for cells in groups:
-        spread = distances.of_variance([_estimate(c, "log_loss") for c in cells])
+        risk = check.of_task.risk
+        risks = [_estimate(cell, risk) for cell in cells]
+        spread = distances.of_variance(risks, check.of_task.info(risk).scale)
         numbers = _judge_spread(check, spread, rule, len(groups))
         judged.append(_outcome(check, cells, numbers, 0, rule))
     return judged
@@ -251,11 +259,15 @@ def _judge_drops(
     (trained, held_out), expected = usable, groups[0].cells
     if not trained or len(trained) < len(expected):
         return []  # refused already
-    sign = 1.0 if METRICS[check.metric].better == "higher" else -1.0
     means = [_estimate(cell, check.metric) for cell in trained]
     judged = []
     for cell in held_out:
-        spread = distances.of_drop(means, _estimate(cell, check.metric), sign)
+        spread = distances.of_drop(
+            means,
+            _estimate(cell, check.metric),
+            check.info.better,
+            check.info.scale,
+        )
         numbers = _judge_spread(check, spread, rule, len(held_out))
         judged.append(_outcome(check, [cell], numbers, 0, rule))
     return judged
@@ -298,7 +310,7 @@ def _row(check: Check, cell: Cell, others: Sequence[Cell]) -> intervals.Spread:
         first.replicates,
         [estimate.value for estimate in rest],
         intervals.rows([e.replicates for e in rest], len(first.replicates)),
-        scale=spreads.scale(check.metric),
+        scale=check.info.scale,
     )
 
 

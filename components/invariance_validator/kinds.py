@@ -1,78 +1,25 @@
-"""The kinds of checks, the metrics that they may name, and a check as it is parsed.
+"""The kinds of checks, and a check as it is parsed.
 
 Imports neither TFX nor NumPy.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.invariance_validator import metrics
+from components.invariance_validator.metrics import (
+    BINARY,
+    CALIBRATION_ERROR,
+    CALIBRATION_SLOPE,
+    RISK_VARIANCE,
+    SCORE_DISTANCE,
+)
+
 ENVIRONMENT = "environment"
 SPLITS = ("eval", "ood")
 OVERALL: tuple[str, ...] = ()
-CALIBRATION_SLOPE = "calibration_slope"
-CALIBRATION_ERROR = "calibration_error"
-SCORE_DISTANCE = "score_distance"
-RISK_VARIANCE = "risk_variance"
-
 Slice = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What is known of a metric before it is measured.
-
-    Attributes:
-      lower: end of its range.
-      upper: the other end.
-      better: which end is the better one, higher or lower, or None.
-      scale: on which its confidence limits are formed: identity, inverse (a ratio
-        whose denominator is an estimate) or logit; see `intervals`.
-      share_of: what it is a share of: examples, or pairs of a positive and a negative
-        (then it is as certain as a share of the rarer class, at least); None if it is
-        no share, and then says nothing with fewer than 20 examples of a class.
-    """
-
-    lower: float
-    upper: float
-    better: str | None = None
-    scale: str = "identity"
-    share_of: str | None = None
-
-
-# What the config may name.
-METRICS = {
-    "auc": Metric(0.0, 1.0, "higher", "logit", "pairs"),
-    "log_loss": Metric(0.0, math.inf, "lower"),
-    "accuracy": Metric(0.0, 1.0, "higher", share_of="examples"),
-    "calibration": Metric(0.0, math.inf, scale="inverse"),
-    CALIBRATION_SLOPE: Metric(-math.inf, math.inf),
-    "calibration_intercept": Metric(-math.inf, math.inf),
-    "mean_label": Metric(0.0, 1.0, share_of="examples"),
-    "mean_prediction": Metric(0.0, 1.0),
-    "loss_variance": Metric(0.0, math.inf),
-    "irm_gradient": Metric(-math.inf, math.inf),
-}
-# Never negative, and too large on average: only kinds of their own judge these.
-NORMS = {
-    CALIBRATION_ERROR: Metric(0.0, 1.0, "lower"),
-    SCORE_DISTANCE: Metric(0.0, 1.0, "lower"),
-    RISK_VARIANCE: Metric(0.0, math.inf, "lower"),
-}
-# What to write instead of a metric that no check can name.
-INSTEAD = {
-    **{
-        name: f"it is a check of its own, checks.{name}: {{max: ...}}" for name in NORMS
-    },
-    "irm_penalty": "bound irm_gradient, of which it is the square, by min and max",
-    "irm_penalty_unbiased": "bound irm_gradient by min and max",
-}
-
-
-def info(metric: str) -> Metric:
-    """Of a metric or norm."""
-    return METRICS.get(metric) or NORMS[metric]
 
 
 @dataclass(frozen=True)
@@ -120,10 +67,10 @@ class Check:
     Attributes:
       kind: worst (the metric of each slice), floor (of one named slice), gap (absolute
         difference of two slices), calibration_slope and calibration_error (as worst),
-        score_distance (of two slices), risk_variance (of the log loss over slices),
+        score_distance (of two slices), risk_variance (of the task's risk over slices),
         ood_drop (how much worse a held-out environment than the trained ones) or
         baseline (candidate minus released model).
-      metric: a key of `METRICS` or `NORMS`.
+      metric: of the task's metrics or norms.
       minimum: the compared number must be at least this, or None.
       maximum: the compared number must be at most this, or None.
       splits: of `SPLITS`.
@@ -131,6 +78,7 @@ class Check:
         environment and every single feature.
       split_named: whether the config names the splits: then each must be there.
       slice: of floor, (feature, value) pairs; () is overall. Otherwise None.
+      task: of `metrics.TASKS`.
     """
 
     kind: str
@@ -141,6 +89,17 @@ class Check:
     over: tuple[tuple[str, ...], ...] | None = None
     split_named: bool = False
     slice: Slice | None = None
+    task: str = BINARY
+
+    @property
+    def of_task(self) -> metrics.Task:
+        """What is known of its task."""
+        return metrics.TASKS[self.task]
+
+    @property
+    def info(self) -> metrics.Metric:
+        """What is known of its metric."""
+        return self.of_task.info(self.metric)
 
     @property
     def name(self) -> str:
@@ -197,7 +156,16 @@ def leaves(checks: Any) -> Iterator[tuple[str, str, Any]]:
                 yield name, metric, part
 
 
-def parse(kind: str, metric: str, leaf: Mapping[str, Any]) -> Check:
+def kinds_of(task: metrics.Task) -> list[str]:
+    """The kinds of checks that a task has."""
+    return [
+        name
+        for name, kind in KINDS.items()
+        if kind.metric is None or kind.metric in {**task.metrics, **task.norms}
+    ]
+
+
+def parse(kind: str, metric: str, leaf: Mapping[str, Any], task: str = BINARY) -> Check:
     """A leaf that has no problem, as a check."""
     low, high = leaf.get("min"), leaf.get("max")
     if kind == "baseline":
@@ -214,6 +182,7 @@ def parse(kind: str, metric: str, leaf: Mapping[str, Any]) -> Check:
         over=parse_over(leaf.get("over")),
         split_named=split is not None,
         slice=parse_slice(leaf["slice"]) if kind == "floor" else None,
+        task=task,
     )
 
 

@@ -13,14 +13,14 @@ from components.invariance_validator.kinds import (
     CALIBRATION_ERROR,
     CALIBRATION_SLOPE,
     ENVIRONMENT,
-    NORMS,
     OVERALL,
     RISK_VARIANCE,
     SCORE_DISTANCE,
     Check,
-    info,
     slice_name,
 )
+from components.invariance_validator.meanings import MEANINGS
+from components.invariance_validator.metrics import TASKS
 from components.invariance_validator.slices import FAIL, PASS
 
 if TYPE_CHECKING:
@@ -29,27 +29,6 @@ if TYPE_CHECKING:
 MOST_DOTS = 24
 _MOST_PANELS = 12  # of one metric
 _MOST_PAIRS = 12
-_ALWAYS = ("auc", "log_loss")  # shown by feature even where nothing checks them
-_MEANINGS = {
-    "auc": "area under the ROC curve; higher is better",
-    "log_loss": "mean logistic loss; lower is better",
-    "accuracy": "share of examples on the right side of 0.5; higher is better",
-    "calibration": "mean prediction / mean label; 1 is best",
-    "calibration_slope": "scale of the logits that fits the labels best; 1 is best,"
-    " below 1 is overconfident",
-    "calibration_intercept": "shift of the logits that fits the labels best; 0 is best",
-    "mean_label": "share of positive examples",
-    "mean_prediction": "mean predicted probability",
-    "loss_variance": "variance of the logistic loss of an example",
-    "irm_gradient": "change of the log loss when the logits are scaled; 0 everywhere is"
-    " IRM's condition, its square IRMv1's penalty",
-    CALIBRATION_ERROR: "mean distance of forecast and outcome, over ten bins of equal"
-    " weight; 0 is best, and chance alone makes it larger",
-    SCORE_DISTANCE: "Wasserstein-1 distance between the predictions of two slices; 0 is"
-    " least, and chance alone makes it larger",
-    RISK_VARIANCE: "variance of the log loss over slices, V-REx's penalty; 0 is least,"
-    " and chance alone makes it larger",
-}
 # Their bounds hold for the metric of every slice.
 _ABSOLUTE = ("worst", CALIBRATION_SLOPE, CALIBRATION_ERROR)
 
@@ -77,7 +56,7 @@ def interval(
 ) -> tuple[float, float] | None:
     """Two-sided interval of a metric on a slice, or None where it has none."""
     found: intervals.Spread
-    if metric in NORMS:
+    if metric in TASKS[result.task].norms:
         found = distances.of_estimates([result.metrics[metric]])
     else:
         found = intervals.stack([spreads.single(result, metric)])
@@ -90,7 +69,7 @@ def interval(
 def sections(
     decision: Decision, results: "Sequence[SliceResult]", prefix: str = "dots"
 ) -> list[Section]:
-    """A section for each metric that a check names, and for AUC and log loss.
+    """A section for each metric that a check names, and for the task's main ones.
 
     Args:
       decision: what was decided.
@@ -100,7 +79,8 @@ def sections(
     Returns:
       Sections with at least one panel, in the order of the checks.
     """
-    metrics = list(dict.fromkeys([c.metric for c in decision.parsed] + list(_ALWAYS)))
+    named = [check.metric for check in decision.parsed]
+    metrics = list(dict.fromkeys([*named, *TASKS[decision.task].shown]))
     made = []
     for metric in metrics:
         found: list[Panel] = []
@@ -113,7 +93,7 @@ def sections(
             if len(found) == _MOST_PANELS:
                 break
         if found:
-            made.append(Section(metric, _MEANINGS[metric], found))
+            made.append(Section(metric, MEANINGS[decision.task][metric], found))
     return made
 
 
@@ -173,7 +153,9 @@ def _by_slice(
             )
             groups.setdefault(_group(outcome.scope, outcome.split), []).append(dot)
     for scope, split in sorted(groups, key=_rank):
-        dots, note = _capped(groups[scope, split], info(metric).better, bounds)
+        dots, note = _capped(
+            groups[scope, split], TASKS[decision.task].info(metric).better, bounds
+        )
         checked = any(dot.verdict for dot in dots)
         shown = bounds if checked else (None, None, False)
         yield _title(scope, split), note, dots, shown
@@ -226,7 +208,7 @@ def _changes(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
     for o in outcomes:
         groups.setdefault(_group(o.scope, o.split), []).append(_judged(o))
     bounds = (check.minimum, check.maximum, True)
-    better = info(check.metric).better
+    better = check.info.better
     for scope, split in sorted(groups, key=_rank):
         dots, note = _capped(groups[scope, split], better, bounds)
         note = "; ".join(filter(None, ["candidate minus released model", note]))

@@ -8,23 +8,23 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from components.invariance_validator import metrics
 from components.invariance_validator.kinds import (
     ENVIRONMENT,
-    INSTEAD,
     KINDS,
-    METRICS,
     OVERALL,
     SPLITS,
     Check,
     Kind,
-    info,
+    kinds_of,
     leaves,
     parse_over,
 )
+from components.invariance_validator.metrics import BINARY
 
 
-def of_checks(checks: Any) -> Iterator[str]:
-    """What is wrong with a section `checks`, whatever the data."""
+def of_checks(checks: Any, task: str = BINARY) -> Iterator[str]:
+    """What is wrong with a section `checks` of a task, whatever the data."""
     if not isinstance(checks, Mapping) or not checks:
         yield (
             f"checks is {checks!r}; name at least one check, else nothing is shown and"
@@ -45,7 +45,7 @@ def of_checks(checks: Any) -> Iterator[str]:
             yield f"checks.floor.{metric} is empty; give a slice and its bound."
     seen = set()
     for kind, metric, leaf in leaves(checks):
-        found = list(of_leaf(kind, metric, leaf))
+        found = list(of_leaf(kind, metric, leaf, task))
         yield from found
         if kind == "floor" and not found:
             slice_ = frozenset((f, str(v)) for f, v in leaf["slice"].items())
@@ -57,12 +57,15 @@ def of_checks(checks: Any) -> Iterator[str]:
             seen.add((metric, slice_))
 
 
-def of_leaf(kind: str, metric: str, leaf: Any) -> Iterator[str]:
+def of_leaf(kind: str, metric: str, leaf: Any, task: str = BINARY) -> Iterator[str]:
     """What is wrong with the leaf of one check."""
-    about = KINDS[kind]
+    about, known = KINDS[kind], metrics.of(task)
     path = f"checks.{kind}" if about.metric else f"checks.{kind}.{metric}"
-    if not about.metric and metric not in METRICS:
-        yield f"{path}: the metric {metric!r} {unknown(metric)}."
+    if about.metric and kind not in kinds_of(known):
+        yield (f"{path} is no check of task {task}{_listed(kinds_of(known))}.")
+        return
+    if not about.metric and metric not in known.metrics:
+        yield f"{path}: the metric {metric!r} {unknown(metric, task)}."
         return
     if not isinstance(leaf, Mapping):
         form = f"{{{about.bounds[0]}: 0.5}}"
@@ -79,8 +82,10 @@ def of_leaf(kind: str, metric: str, leaf: Any) -> Iterator[str]:
     for key in wrong:
         yield f"{path}.{key} is {leaf[key]!r}; it must be a finite number."
     if not wrong:
-        yield from _of_bounds(kind, metric, path, {k: leaf[k] for k in given})
-    if kind == "ood_drop" and METRICS[metric].better is None:
+        yield from _of_bounds(
+            kind, known.info(metric), metric, path, {k: leaf[k] for k in given}
+        )
+    if kind == "ood_drop" and known.info(metric).better is None:
         yield (
             f"{path}: {metric} has no better end, so it cannot drop; bound its gap"
             " over environment instead."
@@ -91,9 +96,13 @@ def of_leaf(kind: str, metric: str, leaf: Any) -> Iterator[str]:
 
 
 def _of_bounds(
-    kind: str, metric: str, path: str, bounds: Mapping[str, float]
+    kind: str,
+    about: metrics.Metric,
+    metric: str,
+    path: str,
+    bounds: Mapping[str, float],
 ) -> Iterator[str]:
-    about, least = info(metric), KINDS[kind].least
+    least = KINDS[kind].least
     if least is None:
         low, high = bounds.get("min", -math.inf), bounds.get("max", math.inf)
         if low > high:
@@ -241,11 +250,19 @@ def of_values(check: Check, values: Mapping[str, Collection[str]]) -> Iterator[s
             )
 
 
-def unknown(metric: str) -> str:
+def unknown(metric: str, task: str = BINARY) -> str:
     """Why a check cannot name a metric, and what to write instead."""
-    if metric in INSTEAD:
-        return f"cannot be named here; {INSTEAD[metric]}"
-    return f"is unknown{legal(metric, METRICS)}"
+    known = metrics.of(task)
+    if metric in known.instead:
+        return f"cannot be named here; {known.instead[metric]}"
+    if metric in metrics.NAMES:
+        return f"is none of task {task}{_listed(known.metrics)}"
+    return f"is unknown{legal(metric, known.metrics)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """As `legal`, without a guess: the name is right, but in another task."""
+    return f"; legal are {', '.join(names)}"
 
 
 def is_number(value: Any) -> bool:

@@ -182,8 +182,8 @@ class _Variance(_Plain):
         splits = " / ".join(dict.fromkeys(cell.split for cell in cells))
         examples = count(sum(cell.examples for cell in cells))
         return (
-            f"variance of log_loss over {len(cells):,} slices by {features}"
-            f" ({splits}, {examples}) is {text}"
+            f"variance of {self._check.of_task.risk} over {len(cells):,} slices by"
+            f" {features} ({splits}, {examples}) is {text}"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.invariance_validator.decision import CheckResult, Decision
+from components.invariance_validator.metrics import BINARY
 from components.invariance_validator.slices import MIN_PER_CLASS
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def finite(value: float | None) -> float | None:
 
 
 def _why_undefined(result: "SliceResult", value: float) -> str:
+    if result.task != BINARY:
+        return f"it came out as {value}"
     if result.positives == 0 or result.positives == result.examples:
         only = "positive" if result.positives else "negative"
         return f"all {result.examples:,} examples are {only}"

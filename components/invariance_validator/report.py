@@ -17,6 +17,7 @@ from components.environment_validator import page as inspection
 from components.invariance_validator import curves, dots, panels, svg
 from components.invariance_validator.checks import ENVIRONMENT, Check
 from components.invariance_validator.decision import CheckResult, Decision
+from components.invariance_validator.metrics import BINARY, MULTICLASS
 from components.invariance_validator.slices import FAIL, INSUFFICIENT_DATA, PASS
 from components.multi_env_example_gen import bad_rows
 
@@ -29,15 +30,28 @@ _MOST_CURVES = 12
 _MOST_NAMES = 40
 _METRICS = (
     "auc",
+    "mean_squared_error",
+    "mean_absolute_error",
+    "r_squared",
     "log_loss",
     "accuracy",
+    "balanced_accuracy",
     "calibration",
     "calibration_slope",
+    "calibration_intercept",
     "calibration_error",
     "irm_gradient",
+    "mean_confidence",
     "mean_prediction",
     "mean_label",
 )
+# Of the metrics above, those that the table leaves out.
+_LEFT_OUT = {BINARY: ("calibration_intercept",)}
+# Of a calibration curve; a regression has none.
+_AXES = {
+    BINARY: ("mean prediction", "observed share"),
+    MULTICLASS: ("mean confidence", "share right"),
+}
 _WORDS = {PASS: "Pass", FAIL: "Fail", INSUFFICIENT_DATA: "Insufficient data"}
 
 
@@ -197,7 +211,7 @@ def _calibration(material: Material) -> dict[str, Any]:
                 found.append(result)
             elif result.model == "baseline":
                 released[result.split, result.name] = result.calibration
-    total = len(found)
+    total, task = len(found), material.decision.task
     if total > _MOST_CURVES:
         found.sort(key=_miscalibration, reverse=True)
         found = found[:_MOST_CURVES]
@@ -227,10 +241,11 @@ def _calibration(material: Material) -> dict[str, Any]:
                     curves.LINES[i % len(curves.LINES)],
                     f"Calibration curve of {name}: {'; '.join(note)}",
                     f"calibration-{i}",
+                    _AXES[task],
                 ),
             }
         )
-    return {"plots": drawn, "total": total}
+    return {"plots": drawn, "total": total, "top": task == MULTICLASS}
 
 
 def _miscalibration(result: "SliceResult") -> float:
@@ -313,7 +328,7 @@ def _data(material: Material) -> dict[str, Any]:
             {
                 "name": name,
                 "role": "held out" if entry.get("held_out") else "training",
-                "splits": [_size(size) for size in sizes],
+                "splits": [_size(size, material.decision.task) for size in sizes],
                 "dropped": [f"{entry.get('dropped', {}).get(r, 0):,}" for r in reasons],
             }
         )
@@ -339,10 +354,13 @@ def _data(material: Material) -> dict[str, Any]:
     }
 
 
-def _size(size: Mapping[str, int]) -> tuple[str, str]:
+def _size(size: Mapping[str, int], task: str) -> tuple[str, str]:
+    """Examples, and where there are such the share of positives."""
     examples = size.get("examples", 0)
     if not examples:
         return "–", ""
+    if task != BINARY:
+        return f"{examples:,}", ""
     return f"{examples:,}", f"{100 * size.get('positives', 0) / examples:.1f} %"
 
 
@@ -351,8 +369,10 @@ def _table(material: Material) -> dict[str, Any]:
     found = [r for r in material.results if r.model == "candidate"]
     found.sort(key=lambda r: (len(r.slice), [f for f, _ in r.slice]))
     known = {name for result in found for name in result.metrics}
-    metrics = [metric for metric in _METRICS if metric in known]
+    left_out = _LEFT_OUT.get(material.decision.task, ())
+    metrics = [m for m in _METRICS if m in known and m not in left_out]
     confidence = material.decision.rule.confidence
+    binary = material.decision.task == BINARY
     rows = []
     for result in found[:_MOST_ROWS]:
         cells = [_measured(result, metric, confidence) for metric in metrics]
@@ -361,11 +381,16 @@ def _table(material: Material) -> dict[str, Any]:
                 "name": result.name,
                 "split": result.split,
                 "examples": f"{result.examples:,}",
-                "positives": f"{result.positives:,}",
+                "positives": f"{result.positives:,}" if binary else None,
                 "cells": cells,
             }
         )
-    return {"metrics": metrics, "rows": rows, "more": len(found) - len(rows)}
+    return {
+        "metrics": metrics,
+        "rows": rows,
+        "more": len(found) - len(rows),
+        "binary": binary,
+    }
 
 
 def _measured(result: "SliceResult", metric: str, confidence: float) -> tuple[str, str]:

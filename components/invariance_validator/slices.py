@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.invariance_validator import spreads
-from components.invariance_validator.checks import ENVIRONMENT, METRICS, OVERALL
+from components.invariance_validator import metrics, spreads
+from components.invariance_validator.kinds import ENVIRONMENT, OVERALL
 
 if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
@@ -95,11 +95,13 @@ class Cell:
         problem = _class_problem(result, metric, compared)
         return problem or estimate_problem(result, metric, compared=compared)
 
-    def needed(self, min_examples: int) -> int | None:
+    def needed(self, metric: str, min_examples: int) -> int | None:
         """Examples with which a slice that is too small could be judged, or None."""
         if self.examples < min_examples:
             return min_examples
-        rare = spreads.rarer(self.result) if self.result is not None else MIN_PER_CLASS
+        rare = MIN_PER_CLASS
+        if self.result is not None:
+            rare = spreads.rarer(self.result, metric)
         if not 0 < rare < MIN_PER_CLASS:
             return None
         return round_up(self.examples * MIN_PER_CLASS / rare)
@@ -108,13 +110,15 @@ class Cell:
 def _class_problem(
     result: "SliceResult", metric: str, compared: bool
 ) -> Problem | None:
+    if result.task != metrics.BINARY:
+        return _few_problem(result, metric, compared)
     if not 0 <= result.positives <= result.examples:
         impossible = f"{result.positives:,} positives of {count(result.examples)}"
         return FAIL, f"has {impossible}, which cannot be"
     negatives = result.examples - result.positives
     rare = "positive" if result.positives <= negatives else "negative"
     found = min(result.positives, negatives)
-    share_of = METRICS[metric].share_of if metric in METRICS else None
+    share_of = spreads.info(result, metric).share_of
     exact = share_of == "examples" or (share_of == "pairs" and found > 0)
     if found >= MIN_PER_CLASS or (exact and not compared):
         return None
@@ -123,6 +127,36 @@ def _class_problem(
         total = rounded(result.examples * MIN_PER_CLASS / found)
         text += f"; about {total} examples in all would do"
     return INSUFFICIENT_DATA, text
+
+
+def _few_problem(result: "SliceResult", metric: str, compared: bool) -> Problem | None:
+    """As `_class_problem`, of several classes or of a regression."""
+    share_of, what = spreads.info(result, metric).share_of, "example"
+    found = spreads.rarer(result, metric)
+    of_class = result.class_examples
+    if result.task == metrics.MULTICLASS:
+        if sum(of_class) != result.examples or min(of_class, default=-1) < 0:
+            impossible = f"{count(result.examples)} of classes of {list(of_class)}"
+            return FAIL, f"has {impossible}, which cannot be"
+        if share_of == "classes":
+            what = f"example of class {of_class.index(found)}" if found else what
+        else:
+            what = f"example outside of class {of_class.index(max(of_class))}"
+    if found >= MIN_PER_CLASS or (share_of == "examples" and not compared):
+        return None
+    plural = what.replace("example", "examples", 1)
+    text = f"has only {found} of the {MIN_PER_CLASS} {plural} needed"
+    if found > 0 and result.task == metrics.MULTICLASS:
+        total = rounded(result.examples * MIN_PER_CLASS / found)
+        text += f"; about {total} examples in all would do"
+    return INSUFFICIENT_DATA, text
+
+
+_INVALID = {
+    metrics.BINARY: "that are not a number from 0 to 1",
+    metrics.MULTICLASS: "that are not probabilities with a sum of 1",
+    metrics.REGRESSION: "that are not a finite number",
+}
 
 
 def estimate_problem(
@@ -138,14 +172,14 @@ def estimate_problem(
     """
     if result.invalid_predictions:
         invalid = count(result.invalid_predictions, "prediction")
-        return FAIL, f"has {invalid}{owner} that are not a number from 0 to 1"
+        return FAIL, f"has {invalid}{owner} {_INVALID[result.task]}"
     estimate = result.metrics.get(metric)
     if estimate is None:
         return FAIL, f"has no {metric}{owner}: it was not computed"
     if not math.isfinite(estimate.value):
         return FAIL, f"has an undefined {metric}{owner} ({estimate.value})"
-    kind = METRICS.get(metric)
-    if kind is not None and not kind.lower <= estimate.value <= kind.upper:
+    kind = spreads.info(result, metric)
+    if not kind.lower <= estimate.value <= kind.upper:
         return FAIL, f"has an impossible {metric}{owner} ({estimate.value:g})"
     spread = spreads.single(result, metric, exact=not compared)
     if not spread.usable:

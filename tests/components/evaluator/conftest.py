@@ -173,7 +173,9 @@ def stock(tmp_path_factory):
     from google.protobuf import json_format
     from tfx_bsl.public import tfxio
 
-    def run(examples, split, models, slices=(), weight="", metrics=METRICS):
+    def run(
+        examples, split, models, slices=(), weight="", metrics=METRICS, **spec_of_task
+    ):
         specs = [
             {
                 "name": name,
@@ -183,6 +185,7 @@ def stock(tmp_path_factory):
                 "model_type": "tf_generic",
                 "example_weight_key": weight,
                 "is_baseline": name == "baseline",
+                **spec_of_task,
             }
             for name in models
         ]

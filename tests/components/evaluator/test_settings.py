@@ -84,7 +84,7 @@ def test_slices_keep_the_order_of_the_config():
 def test_the_metrics_that_are_computed_are_accepted_under_their_names():
     metrics = [
         {"class_name": class_name, "config": json.dumps({"name": name})}
-        for class_name, name in settings.METRIC_NAMES.items()
+        for class_name, name in settings.METRIC_NAMES["binary"].items()
     ]
     text = config(metrics_specs=[{"metrics": metrics}])
     settings.parse_eval_config(text, OPTIONS)
