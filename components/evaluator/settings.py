@@ -8,6 +8,9 @@ import dataclasses
 import json
 from typing import Any
 
+from components import attack
+from components.attack import Attack
+
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 SIGNATURE = "serving_default"
@@ -48,6 +51,8 @@ class Options:
       weight: feature with the example's weight, or None.
       buckets: slice feature -> rising edges, by which its numbers are sliced; see
         `components.buckets`.
+      attacks: under which the candidate is measured besides; see
+        `components.attack`.
     """
 
     label: str
@@ -57,6 +62,7 @@ class Options:
     task: str = "binary"
     weight: str | None = None
     buckets: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    attacks: tuple[Attack, ...] = ()
 
 
 def parse_options(text: str) -> Options:
@@ -85,7 +91,8 @@ def parse_options(text: str) -> Options:
         raise ValueError(
             f"Evaluator options: 'cluster_by' is {cluster_by!r}, not a list of features"
         )
-    options = Options(cluster_by=tuple(cluster_by), **given)
+    attacks = _attacks(given.pop("attacks", None) or [])
+    options = Options(cluster_by=tuple(cluster_by), attacks=attacks, **given)
     _check_options(options)
     return options
 
@@ -177,6 +184,26 @@ def _json(text: str, what: str, kind: type) -> Any:
             f" expected a {kind.__name__}"
         )
     return value
+
+
+def _attacks(given: Any) -> tuple[Attack, ...]:
+    if not isinstance(given, list) or not all(isinstance(a, dict) for a in given):
+        raise ValueError(
+            f"Evaluator options: attacks are {given!r}, not a list of maps"
+        )
+    for one in given:
+        for key in set(one) - set(attack.KEYS):
+            raise ValueError(
+                f"Evaluator options: unknown key {key!r} of an attack; use"
+                f" {', '.join(attack.KEYS)}"
+            )
+        for key, found in attack.problems(one):
+            raise ValueError(f"Evaluator options: {key} of an attack {found}")
+    attacks = tuple(map(attack.parse, given))
+    for one in attacks:
+        if attacks.count(one) > 1:
+            raise ValueError(f"Evaluator options: attack {one.name} is there twice")
+    return attacks
 
 
 def _check_options(options: Options) -> None:

@@ -17,6 +17,7 @@ from components.invariance_validator.checks import parse_checks, parse_rule
 from components.invariance_validator.kinds import (
     ENVIRONMENT,
     OVERALL,
+    ROBUSTNESS,
     Check,
     Rule,
     info,
@@ -114,7 +115,7 @@ def _reason(check: Check, cell: Cell, rule: Rule, positives: int | None) -> str 
         )
     share_of = info(check.metric).share_of
     rarer = None if positives is None else min(positives, cell.examples - positives)
-    exact = share_of is not None and check.kind in ("worst", "floor")
+    exact = share_of is not None and check.kind in ("worst", "floor", ROBUSTNESS)
     if rarer is not None and rarer < MIN_PER_CLASS:
         which = "positive" if 2 * (positives or 0) <= cell.examples else "negative"
         if not exact or rarer == 0:

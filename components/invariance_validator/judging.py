@@ -120,7 +120,7 @@ def judge(check: Check, table: SliceTable, rule: Rule) -> Judgement:
             if problem is None:
                 fit.append(cell)
             else:
-                outcomes.append(_refused(cell, problem, rule))
+                outcomes.append(_refused(check, cell, problem, rule))
         usable.append(fit)
     verdicts = Counter(outcome.verdict for outcome in outcomes)
     if check.unit == "pairs":
@@ -203,10 +203,11 @@ def _alike(cell: Cell, released: "SliceResult", metric: str) -> bool:
     )
 
 
-def _refused(cell: Cell, problem: Problem, rule: Rule) -> Outcome:
+def _refused(check: Check, cell: Cell, problem: Problem, rule: Rule) -> Outcome:
     verdict, predicate = problem
     scope = tuple(feature for feature, _ in cell.key)
-    reason = f"{cell.name} ({cell.split}) {predicate}"
+    under = f" under {check.attack.name}" if check.attack else ""
+    reason = f"{cell.name} ({cell.split}){under} {predicate}"
     needed = cell.needed(rule.min_examples) if verdict == INSUFFICIENT_DATA else None
     return Outcome(
         verdict, cell.split, cell.name, scope, cell.examples, reason, needed=needed

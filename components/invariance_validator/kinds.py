@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components import attack as attacks
+from components.attack import Attack
+
 ENVIRONMENT = "environment"
 SPLITS = ("eval", "ood")
 OVERALL: tuple[str, ...] = ()
@@ -15,6 +18,8 @@ CALIBRATION_SLOPE = "calibration_slope"
 CALIBRATION_ERROR = "calibration_error"
 SCORE_DISTANCE = "score_distance"
 RISK_VARIANCE = "risk_variance"
+ROBUSTNESS = "robustness"
+SEVERAL = ("floor", ROBUSTNESS)  # kinds whose metric may have a list of leaves
 
 Slice = tuple[tuple[str, str], ...]
 
@@ -103,6 +108,7 @@ class Kind:
 KINDS = {
     "worst": Kind(("min", "max")),
     "floor": Kind(("min", "max"), places=("slice", "split")),
+    ROBUSTNESS: Kind(("min", "max"), places=("split", "over", *attacks.KEYS)),
     "gap": Kind(("max",), unit="pairs", least="above"),
     CALIBRATION_SLOPE: Kind(("min", "max"), CALIBRATION_SLOPE),
     CALIBRATION_ERROR: Kind(("max",), CALIBRATION_ERROR, least="above"),
@@ -118,11 +124,12 @@ class Check:
     """One check: a metric, or what is made of it, must lie between two bounds.
 
     Attributes:
-      kind: worst (the metric of each slice), floor (of one named slice), gap (absolute
-        difference of two slices), calibration_slope and calibration_error (as worst),
-        score_distance (of two slices), risk_variance (of the log loss over slices),
-        ood_drop (how much worse a held-out environment than the trained ones) or
-        baseline (candidate minus released model).
+      kind: worst (the metric of each slice), floor (of one named slice), robustness (as
+        worst, of the attacked candidate), gap (absolute difference of two slices),
+        calibration_slope and calibration_error (as worst), score_distance (of two
+        slices), risk_variance (of the log loss over slices), ood_drop (how much worse a
+        held-out environment than the trained ones) or baseline (candidate minus
+        released model).
       metric: a key of `METRICS` or `NORMS`.
       minimum: the compared number must be at least this, or None.
       maximum: the compared number must be at most this, or None.
@@ -131,6 +138,7 @@ class Check:
         environment and every single feature.
       split_named: whether the config names the splits: then each must be there.
       slice: of floor, (feature, value) pairs; () is overall. Otherwise None.
+      attack: of robustness; otherwise None.
     """
 
     kind: str
@@ -141,16 +149,20 @@ class Check:
     over: tuple[tuple[str, ...], ...] | None = None
     split_named: bool = False
     slice: Slice | None = None
+    attack: Attack | None = None
 
     @property
     def name(self) -> str:
         """The path in the config: `worst.auc`, `calibration_slope`.
 
-        Of a floor with its slice: `floor.auc.environment=LGA,carrier=UA`.
+        Of a floor with its slice: `floor.auc.environment=LGA,carrier=UA`; of robustness
+        with its attack: `robustness.log_loss.fgsm-linf-0.1`.
         """
         if KINDS[self.kind].metric:
             return self.kind
         name = f"{self.kind}.{self.metric}"
+        if self.attack is not None:
+            return f"{name}.{self.attack.name}"
         return name if self.slice is None else f"{name}.{slice_name(self.slice)}"
 
     @property
@@ -180,7 +192,7 @@ def slice_name(pairs: Slice) -> str:
 
 
 def leaves(checks: Any) -> Iterator[tuple[str, str, Any]]:
-    """(kind, metric, leaf) of every well-formed branch; a floor may have a list."""
+    """(kind, metric, leaf) of every well-formed branch; `SEVERAL` may have lists."""
     if not isinstance(checks, Mapping):
         return
     for name, section in checks.items():
@@ -192,7 +204,7 @@ def leaves(checks: Any) -> Iterator[tuple[str, str, Any]]:
                 yield name, kind.metric, section
             continue
         for metric, leaf in section.items():
-            several = name == "floor" and isinstance(leaf, list | tuple)
+            several = name in SEVERAL and isinstance(leaf, list | tuple)
             for part in leaf if several else [leaf]:
                 yield name, metric, part
 
@@ -214,7 +226,14 @@ def parse(kind: str, metric: str, leaf: Mapping[str, Any]) -> Check:
         over=parse_over(leaf.get("over")),
         split_named=split is not None,
         slice=parse_slice(leaf["slice"]) if kind == "floor" else None,
+        attack=attacks.parse(leaf) if kind == ROBUSTNESS else None,
     )
+
+
+def attacks_of(checks: Mapping[str, Any]) -> list[Attack]:
+    """The attacks of well-formed checks, each once, in the order of the config."""
+    found = [parse(*leaf).attack for leaf in leaves(checks) if leaf[0] == ROBUSTNESS]
+    return list(dict.fromkeys(one for one in found if one is not None))
 
 
 def parse_over(over: Any) -> tuple[tuple[str, ...], ...] | None:
