@@ -134,7 +134,8 @@ def problems(leaf: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if size is not None and not (_is_number(size) and size > 0):
         yield "step_size", f"is {size!r}; it must be a number above 0"
     if clip is not None and not _is_range(clip):
-        yield "clip", f"is {clip!r}; it must be the lowest and the highest value"
+        shown = list(clip) if isinstance(clip, tuple) else clip
+        yield "clip", f"is {shown!r}; it must be the lowest and the highest value"
     frozen = leaf.get("frozen")
     if frozen is not None and not _is_names(frozen):
         yield "frozen", f"is {frozen!r}; it must be a list of transformed features"

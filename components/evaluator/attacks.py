@@ -75,6 +75,11 @@ class Attacker:
         """
         self._path, self._task, self._attacks = path, task, tuple(attacks)
         self._shared = shared.Shared()
+        self._model: AttackedModel | None = None  # held, or the next split loads anew
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the model, which no pickle takes."""
+        return {**self.__dict__, "_model": None}
 
     def predictions(
         self, examples: np.ndarray, labels: np.ndarray, served: np.ndarray, key: str
@@ -94,10 +99,11 @@ class Attacker:
           DataError: the model can't be attacked, or what is attacked is not what is
             served.
         """
-        model = self._shared.acquire(
-            lambda: AttackedModel(self._path, self._task, self._attacks)
-        )
-        clean, attacked = model(examples, labels)
+        if self._model is None:
+            self._model = self._shared.acquire(
+                lambda: AttackedModel(self._path, self._task, self._attacks)
+            )
+        clean, attacked = self._model(examples, labels)
 
         def of(name: str, outputs: Mapping[str, Any]) -> np.ndarray:
             return columns.predictions(outputs, {name: key}, len(examples))[name]

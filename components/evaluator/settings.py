@@ -91,7 +91,7 @@ def parse_options(text: str) -> Options:
         raise ValueError(
             f"Evaluator options: 'cluster_by' is {cluster_by!r}, not a list of features"
         )
-    attacks = _attacks(given.pop("attacks", None) or [])
+    attacks = _attacks(given.pop("attacks", []))
     options = Options(cluster_by=tuple(cluster_by), attacks=attacks, **given)
     _check_options(options)
     return options
