@@ -269,7 +269,7 @@ def _attacks(
     for o in outcomes:
         dot, before = _judged(o), clean.get((o.split, o.slice), math.nan)
         if math.isfinite(before):
-            label = f"{svg.shortened(dot.label, 18)}, clean {number(before)}"
+            label = f"{svg.shortened(dot.label, 14)}, clean {number(before)}"
             dot = dataclasses.replace(dot, label=label)
         groups.setdefault(_group(o.scope, o.split), []).append(dot)
     bounds = (check.minimum, check.maximum, False)

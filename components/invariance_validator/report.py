@@ -171,8 +171,7 @@ def asked(check: Check) -> str:
         return f"worse by ≤ {check.maximum:g}"
     low = "" if check.minimum is None else f"≥ {check.minimum:g}"
     high = "" if check.maximum is None else f"≤ {check.maximum:g}"
-    bounds = ", ".join(filter(None, [low, high]))
-    return f"{bounds} under {check.attack.name}" if check.attack else bounds
+    return ", ".join(filter(None, [low, high]))
 
 
 def number(value: float | None, sign: str = "") -> str:

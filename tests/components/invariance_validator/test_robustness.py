@@ -193,7 +193,7 @@ def test_the_record_and_the_report_have_both_values(make):
     }
     page = report.render(report.Material(decision, results, counts(make)))
     ElementTree.fromstring(page.partition("<!doctype html>")[2] or page)
-    assert "≤ 0.8 under fgsm-linf-0.1" in page
+    assert "robustness.log_loss.fgsm-linf-0.1" in page
     assert "under fgsm-linf-0.1, by environment" in page
     assert "clean 0.400 0.900" in page
 
