@@ -30,10 +30,10 @@ def linear(features):
     return numbers @ WEIGHTS[:, None] + fixed - 0.2 * features["missing_a"] - 0.5
 
 
-def network(seed, outputs=1):
-    """A small network of tanh, wide enough to bend within the ball."""
+def network(seed, outputs=1, scale=1.5):
+    """A small network of tanh, with this scale one that bends within the ball."""
     rng = np.random.default_rng(seed)
-    first = rng.normal(0, 1.5, (4, 16)).astype(np.float32)
+    first = rng.normal(0, scale, (4, 16)).astype(np.float32)
     last = rng.normal(0, 1.0, (16, outputs)).astype(np.float32)
 
     def score(features):
@@ -182,7 +182,10 @@ def test_the_risk_of_a_linear_model_is_its_closed_form(export, kind, norm):
 
 
 @pytest.mark.parametrize("leaf", EVERY, ids=lambda leaf: parse(leaf).name)
-@pytest.mark.parametrize("score", [linear, network(1)], ids=["linear", "network"])
+# Gentle: where a gradient is almost 0, its direction is rounding.
+@pytest.mark.parametrize(
+    "score", [linear, network(1, scale=0.5)], ids=["linear", "network"]
+)
 def test_it_is_the_attack_of_training(export, score, leaf):
     features, labels = draw(rows=256, seed=2)
     path, attack = export(score), parse(leaf)
