@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from components import attack
 from components.invariance_validator.metrics import NAMES, TASKS
 from pipeline.config_types import (
     Column,
     Columns,
+    Count,
     Section,
+    as_tuple,
     crosses,
     nearest,
     problem,
@@ -99,6 +102,27 @@ class Floor(Section):
     max: float | None = None
 
 
+class Robustness(Range):
+    """The metric of each slice must lie between two bounds under an attack."""
+
+    attack: Literal["fgsm", "pgd"] = "fgsm"
+    epsilon: Annotated[float, Field(gt=0)] = Field(examples=[0.1])
+    norm: Literal["linf", "l2"] = "linf"
+    steps: Count | None = None
+    step_size: Annotated[float, Field(gt=0)] | None = None
+    clip: Annotated[
+        tuple[float, float] | None,
+        BeforeValidator(
+            as_tuple,
+            json_schema_input_type=Annotated[
+                list[float], Field(min_length=2, max_length=2)
+            ]
+            | None,
+        ),
+    ] = None
+    frozen: Columns = ()
+
+
 def _several(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
@@ -110,6 +134,17 @@ Floors = Annotated[
     BeforeValidator(
         _several,
         json_schema_input_type=Floor | Annotated[list[Floor], Field(min_length=1)],
+    ),
+    Field(min_length=1),
+]
+
+
+Robustnesses = Annotated[
+    tuple[Robustness, ...],
+    BeforeValidator(
+        _several,
+        json_schema_input_type=Robustness
+        | Annotated[list[Robustness], Field(min_length=1)],
     ),
     Field(min_length=1),
 ]
@@ -139,6 +174,7 @@ class Checks(Section):
 
     worst: dict[MetricName, Annotated[Range, _not_only_a_number("min max")]] = {}
     floor: dict[MetricName, Floors] = {}
+    robustness: dict[MetricName, Robustnesses] = {}
     gap: dict[MetricName, Annotated[Most, _not_only_a_number("max")]] = {}
     calibration_slope: Range | None = None
     calibration_error: Annotated[Most | None, _not_only_a_number("max")] = None
@@ -174,6 +210,13 @@ class Checks(Section):
                 _has_bound(path, floor, ("min", "max"))
                 wrong = {"higher": "max", "lower": "min"}
                 _right_end(path, floor, wrong, metric)
+        for metric, leaves in self.robustness.items():
+            for i, attacked in enumerate(leaves):
+                _has_bound(["robustness", metric, i], attacked, ("min", "max"))
+                wrong = {"higher": "max", "lower": "min"}
+                _right_end(["robustness", metric, i], attacked, wrong, metric)
+                for key, found in attack.problems(attacked.model_dump()):
+                    raise problem(["robustness", metric, i, key], found)
         if self.calibration_slope:
             _has_bound(["calibration_slope"], self.calibration_slope, ("min", "max"))
         for metric, change in self.baseline.items():

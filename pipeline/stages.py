@@ -18,6 +18,7 @@ from components.environment_validator.executor import Options as Inspected
 from components.evaluator.component import Evaluator
 from components.group_size_validator.component import GroupSizeValidator
 from components.invariance_validator.component import InvarianceValidator
+from components.invariance_validator.kinds import attacks_of
 from components.multi_env_example_gen import environments, shards
 from components.pusher.baseline import LatestReleasedModel
 from components.source_manifest import listing
@@ -298,6 +299,9 @@ def evaluator(
             "task": config.task,
             "weight": data.weight,
             "buckets": {f: list(e) for f, e in config.evaluate.buckets.items()},
+            "attacks": [
+                attack.to_dict() for attack in attacks_of(config.checks.as_json())
+            ],
         },
     )
 

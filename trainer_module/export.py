@@ -1,13 +1,20 @@
-"""Exports the plain model: three signatures over one network, and warm-up requests.
+"""Exports the plain model: its signatures over one network, and warm-up requests.
 
-| signature         | takes                                  | for                   |
-|-------------------|----------------------------------------|-----------------------|
-| `serving_default` | `examples`: [N] serialized tf.Examples | TF Serving, TFMA      |
-| `raw`             | a [N, 1] tensor for each raw column    | plain callers         |
-| `transformed`     | a [N, width] tensor for each feature   | gradients, robustness |
+| signature            | takes                                  | for            |
+|----------------------|----------------------------------------|----------------|
+| `serving_default`    | `examples`: [N] serialized tf.Examples | TF Serving,    |
+|                      |                                        | TFMA           |
+| `raw`                | a [N, 1] tensor for each raw column    | plain callers  |
+| `transformed`        | a [N, width] tensor for each feature   | gradients,     |
+|                      |                                        | robustness     |
+| `transform_features` | `examples`: [N] serialized tf.Examples | what           |
+|                      |                                        | `transformed`  |
+|                      |                                        | takes          |
 
-All give the same scores. Binary: `logits` [N, 1] and `probabilities` [N, 1];
-multiclass: `logits` and `probabilities` [N, K]; regression: `predictions` [N, 1].
+The first three give the same scores. Binary: `logits` [N, 1] and `probabilities`
+[N, 1]; multiclass: `logits` and `probabilities` [N, K]; regression: `predictions`
+[N, 1]. The fourth gives features by name. Which of them an attack may move is in
+`assets.extra/perturbable.json`: feature -> {"missing": its indicator or null}.
 
 In `raw` a missing value is NaN, the empty string or the smallest int64, by dtype. Names
 of columns are those of features.py's `argument_name`; `assets.extra/raw_columns.json`
@@ -25,15 +32,17 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from trainer_module.features import argument_name
+from trainer_module.features import Feature, argument_name
 from trainer_module.keras3 import keras
 from trainer_module.model import call_model
+from trainer_module.perturbations import INDICATOR, MOVABLE
 from trainer_module.preprocessing import is_missing
 from trainer_module.transform_graph import ParseSpec, TransformGraph
 
 WARMUP_EXAMPLES = 8
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 COLUMNS_FILE = os.path.join("assets.extra", "raw_columns.json")
+PERTURBABLE_FILE = os.path.join("assets.extra", "perturbable.json")
 
 
 class ServedModel(tf.Module):
@@ -84,8 +93,17 @@ class ServedModel(tf.Module):
             tf.io.parse_example(examples, self._graph.feature_spec)
         )
 
+    def transform(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Transformed features of serialized tf.Examples, [N] string."""
+        parsed = tf.io.parse_example(examples, self._graph.feature_spec)
+        features = self._graph.apply(parsed)
+        return {
+            feature.name: tf.ensure_shape(features[feature.name], [None, feature.width])
+            for feature in self._graph.features
+        }
+
     def signatures(self) -> dict[str, Any]:
-        """The three signatures, traced for any number of rows."""
+        """The four signatures, traced for any number of rows."""
         examples = tf.TensorSpec([None], tf.string, name="examples")
         raw = {}
         for column, spec in self._graph.feature_spec.items():
@@ -107,6 +125,7 @@ class ServedModel(tf.Module):
             "serving_default": trace(self.score_examples, examples),
             "raw": trace(self.score_raw, raw),
             "transformed": trace(self.score_transformed, transformed),
+            "transform_features": trace(self.transform, examples),
         }
 
     def _score_parsed(self, parsed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -120,7 +139,7 @@ def export_model(
     examples: Iterable[bytes],
     folder: str,
 ) -> None:
-    """Writes a SavedModel with its warm-up requests.
+    """Writes a SavedModel with its warm-up requests and what an attack may move.
 
     Args:
       model: the trained network.
@@ -132,9 +151,29 @@ def export_model(
     served = ServedModel(model, graph, task)
     tf.saved_model.save(served, folder, signatures=served.signatures())
     write_warmup(examples, graph.feature_spec, folder)
+    write_perturbable(graph.features, folder)
     columns = {argument_name(column): column for column in graph.feature_spec}
     with tf.io.gfile.GFile(os.path.join(folder, COLUMNS_FILE), "w") as file:
         file.write(json.dumps(columns, indent=1))
+
+
+def write_perturbable(features: Iterable[Feature], folder: str) -> None:
+    """Writes which features an attack may move: those that training's may.
+
+    Args:
+      features: the transformed features.
+      folder: the SavedModel's.
+    """
+    known = {feature.name: feature for feature in features}
+    found = {}
+    for name, feature in known.items():
+        if feature.cardinality is None and name.startswith(MOVABLE):
+            indicator = INDICATOR + name.partition("_")[2]
+            found[name] = {"missing": indicator if indicator in known else None}
+    path = os.path.join(folder, PERTURBABLE_FILE)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(found, indent=1))
 
 
 def write_warmup(

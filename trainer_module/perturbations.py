@@ -22,7 +22,7 @@ Features: TypeAlias = "tf.Tensor | Mapping[str, tf.Tensor]"
 Loss = Callable[[Any], tf.Tensor]
 
 MOVABLE = ("numeric_", "dense_")
-_INDICATOR = "missing_"
+INDICATOR = "missing_"
 _UNROLL_UP_TO = 10  # steps
 _ALONE = "features"
 
@@ -192,7 +192,7 @@ class Perturbation:
         numbers = [
             name
             for name, tensor in features.items()
-            if tensor.dtype.is_floating and not name.startswith(_INDICATOR)
+            if tensor.dtype.is_floating and not name.startswith(INDICATOR)
         ]
         for name in self.movable or ():
             if name not in numbers:
@@ -313,8 +313,7 @@ class _Moving:
     def free(self) -> tf.Tensor | None:
         """1 where a value may move, 0 where it is missing, [B, M]; None for all."""
         indicators = [
-            self.features.get(_INDICATOR + name.partition("_")[2])
-            for name in self.names
+            self.features.get(INDICATOR + name.partition("_")[2]) for name in self.names
         ]
         if all(indicator is None for indicator in indicators):
             return None

@@ -20,6 +20,7 @@ from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from components.errors import DataError
 from components.evaluator import (
+    attacks,
     blocks,
     columns,
     measures,
@@ -28,7 +29,7 @@ from components.evaluator import (
     summarize,
     tasks,
 )
-from components.evaluator.settings import Options
+from components.evaluator.settings import CANDIDATE, Options
 
 CURVE = "calibration_plot"
 # Sums are taken when this many examples of a bundle have come together, or predictions.
@@ -50,12 +51,14 @@ class Job:
         `settings.models_of`.
       models: model name -> path of its SavedModel.
       layout: of the examples, see `reading.look`.
+      attacker: of the candidate, or None.
     """
 
     options: Options
     config: Any
     models: dict[str, str]
     layout: reading.Layout
+    attacker: attacks.Attacker | None = None
 
 
 class EvaluateSplit(beam.PTransform):
@@ -100,7 +103,9 @@ class EvaluateSplit(beam.PTransform):
             eval_config=job.config,
             tensor_adapter_config=reading.adapter_config(record),
         )
-        evaluator = make_evaluator(job.options, job.config, self._slicing, self._split)
+        evaluator = make_evaluator(
+            job.options, job.config, self._slicing, self._split, job.attacker
+        )
         return (
             pipeline
             | "Read" >> record.BeamSource(job.layout.batch_size)
@@ -151,7 +156,11 @@ def data_error(error: BaseException) -> DataError | None:
 
 
 def make_evaluator(
-    options: Options, config: Any, slicing: summarize.Slicing, split: str
+    options: Options,
+    config: Any,
+    slicing: summarize.Slicing,
+    split: str,
+    attacker: attacks.Attacker | None = None,
 ) -> tfma.evaluators.Evaluator:
     """TFMA evaluator that combines by batch and slice.
 
@@ -161,6 +170,7 @@ def make_evaluator(
         `settings.models_of`.
       slicing: slices of the split.
       split: name of the split, for messages.
+      attacker: of the candidate, or None.
 
     Returns:
       An evaluator to run after the last extractor.
@@ -168,7 +178,7 @@ def make_evaluator(
     return tfma.evaluators.Evaluator(
         stage_name="EvaluateBySliceAndBlock",
         run_after=extractor.LAST_EXTRACTOR_STAGE_NAME,
-        ptransform=_Evaluate(options, config, slicing, split),
+        ptransform=_Evaluate(options, config, slicing, split, attacker),
     )
 
 
@@ -176,11 +186,16 @@ class _Evaluate(beam.PTransform):
     """Batched extracts to `{"metrics": ..., "plots": ...}`."""
 
     def __init__(
-        self, options: Options, config: Any, slicing: summarize.Slicing, split: str
+        self,
+        options: Options,
+        config: Any,
+        slicing: summarize.Slicing,
+        split: str,
+        attacker: attacks.Attacker | None,
     ):
         super().__init__()
         names = {spec.name: spec.prediction_key for spec in config.model_specs}
-        self._summarize = _SummarizeDoFn(options, names, slicing, split)
+        self._summarize = _SummarizeDoFn(options, names, slicing, split, attacker)
         self._task = tasks.of(options)
         self._weighted = options.weight is not None
 
@@ -206,12 +221,14 @@ class _SummarizeDoFn(beam.DoFn):
         models: dict[str, str],
         slicing: summarize.Slicing,
         split: str,
+        attacker: attacks.Attacker | None,
     ):
         self._options = options
         self._task = tasks.of(options)
         self._models = models
         self._slicing = slicing
         self._split = split
+        self._attacker = attacker
         self._batches: list[summarize.Batch] = []
 
     def start_bundle(self) -> None:
@@ -248,13 +265,19 @@ class _SummarizeDoFn(beam.DoFn):
             weights = columns.weights(
                 column(options.weight), options.weight, self._split
             )
+        labels = self._task.labels(column(options.label), options.label, self._split)
+        predictions = self._task.predictions(
+            extracts[tfma.PREDICTIONS_KEY], self._models, rows
+        )
+        if self._attacker is not None:
+            predictions |= self._attacker.predictions(
+                serialized, labels, predictions[CANDIDATE], self._models[CANDIDATE]
+            )
         return summarize.Batch(
-            labels=self._task.labels(column(options.label), options.label, self._split),
+            labels=labels,
             weights=weights,
             blocks=blocks.assign(keys),
-            predictions=self._task.predictions(
-                extracts[tfma.PREDICTIONS_KEY], self._models, rows
-            ),
+            predictions=predictions,
             values={
                 name: self._sliced_by(name, column(name))
                 for name in self._slicing.features

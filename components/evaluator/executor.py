@@ -13,7 +13,7 @@ from tfx.utils import path_utils
 from components import blessings, digests
 from components.artifact_files import COUNTS_PROPERTY
 from components.errors import DataError, tells_reason
-from components.evaluator import evaluation, pooling, reading, settings
+from components.evaluator import attacks, evaluation, pooling, reading, settings
 from components.evaluator.summarize import Slicing
 
 EXAMPLES_KEY = "examples"
@@ -47,7 +47,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         slicings = {s: _slicing(examples, s, config, options) for s in splits}
         names = _features(options, slicings[splits[0]])
         layout = reading.look(patterns, names)
-        job = evaluation.Job(options, config, models, layout)
+        attacker = None
+        if options.attacks:
+            path = models[settings.CANDIDATE]
+            attacker = attacks.Attacker(path, options.task, options.attacks)
+        job = evaluation.Job(options, config, models, layout, attacker)
         written = artifact_utils.get_single_instance(output_dict[EVALUATION_KEY])
         # Before anything is measured: what changes meanwhile has another digest.
         _identify(written, models[settings.CANDIDATE], examples, patterns)

@@ -77,7 +77,7 @@ class SliceResult:
     Attributes:
       split: name of the split.
       slice: (feature, value) pairs in the order of the slicing spec; () is overall.
-      model: `candidate` or `baseline`.
+      model: `candidate`, `baseline`, or of the attacked candidate `Attack.model`.
       examples: number of examples, unweighted.
       positives: number of them with label 1; 0 of a task that has none.
       metrics: name -> estimate, the names of the task's `METRICS`.
@@ -239,7 +239,7 @@ def _task(values: dict[str, Any]) -> str:
 def _position(result: SliceResult, orders: list[tuple[str, ...]]) -> Any:
     features = tuple(feature for feature, _ in result.slice)
     spec = orders.index(features) if features in orders else len(orders)
-    return spec, result.slice, result.model != "candidate"
+    return spec, result.slice, result.model != "candidate", result.model
 
 
 def _slice(proto: Any, orders: list[tuple[str, ...]]) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,9 @@ import dataclasses
 import json
 from typing import Any
 
+from components import attack
+from components.attack import Attack
+
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 SIGNATURE = "serving_default"
@@ -71,6 +74,8 @@ class Options:
       weight: feature with the example's weight, or None.
       buckets: slice feature -> rising edges, by which its numbers are sliced; see
         `components.buckets`.
+      attacks: under which the candidate is measured besides; see
+        `components.attack`.
     """
 
     label: str
@@ -81,6 +86,7 @@ class Options:
     weight: str | None = None
     buckets: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    attacks: tuple[Attack, ...] = ()
 
 
 def parse_options(text: str) -> Options:
@@ -112,7 +118,8 @@ def parse_options(text: str) -> Options:
                 f"Evaluator options: {key!r} is {found!r}, not a list of {what}"
             )
         lists[key] = tuple(found)
-    options = Options(**lists, **given)
+    attacks = _attacks(given.pop("attacks", []))
+    options = Options(**lists, attacks=attacks, **given)
     _check_options(options)
     return options
 
@@ -204,6 +211,26 @@ def _json(text: str, what: str, kind: type) -> Any:
             f" expected a {kind.__name__}"
         )
     return value
+
+
+def _attacks(given: Any) -> tuple[Attack, ...]:
+    if not isinstance(given, list) or not all(isinstance(a, dict) for a in given):
+        raise ValueError(
+            f"Evaluator options: attacks are {given!r}, not a list of maps"
+        )
+    for one in given:
+        for key in set(one) - set(attack.KEYS):
+            raise ValueError(
+                f"Evaluator options: unknown key {key!r} of an attack; use"
+                f" {', '.join(attack.KEYS)}"
+            )
+        for key, found in attack.problems(one):
+            raise ValueError(f"Evaluator options: {key} of an attack {found}")
+    attacks = tuple(map(attack.parse, given))
+    for one in attacks:
+        if attacks.count(one) > 1:
+            raise ValueError(f"Evaluator options: attack {one.name} is there twice")
+    return attacks
 
 
 def _check_options(options: Options) -> None:

@@ -17,6 +17,7 @@ from components.invariance_validator.checks import parse_checks, parse_rule
 from components.invariance_validator.kinds import (
     ENVIRONMENT,
     OVERALL,
+    ROBUSTNESS,
     Check,
     Rule,
 )
@@ -27,6 +28,8 @@ from components.invariance_validator.slices import (
     SliceTable,
     count,
 )
+
+_OF_SLICES = ("worst", "floor", ROBUSTNESS)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _reason(
         )
     share_of = check.info.share_of
     rarer, which = _rarer(check, classes)
-    exact = share_of is not None and check.kind in ("worst", "floor")
+    exact = share_of is not None and check.kind in _OF_SLICES
     needs = not exact or rarer == 0 or share_of == "classes"
     if rarer is not None and rarer < MIN_PER_CLASS and needs:
         return (
@@ -155,7 +158,7 @@ def _rarer(check: Check, classes: list[int] | None) -> tuple[int | None, str]:
     most = max(classes)
     which = f"examples outside of class {classes.index(most)}"
     # A share of all examples needs none outside of the largest class.
-    if check.info.share_of == "examples" and check.kind in ("worst", "floor"):
+    if check.info.share_of == "examples" and check.kind in _OF_SLICES:
         return None, which
     return sum(classes) - most, which
 

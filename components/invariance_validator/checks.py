@@ -4,6 +4,7 @@ Imports neither TFX nor NumPy, so that a config is answered in no time:
 
     worst: {auc: {min: 0.65}, log_loss: {max: 0.6}}
     floor: {auc: [{slice: {environment: LGA, carrier: UA}, min: 0.6}]}
+    robustness: {log_loss: {max: 0.8, attack: fgsm, epsilon: 0.1, over: carrier}}
     gap: {auc: {max: 0.05, over: environment}}
     calibration_slope: {min: 0.8, max: 1.25, over: environment}
     calibration_error: {max: 0.05, over: environment}

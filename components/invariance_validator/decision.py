@@ -132,7 +132,8 @@ def decide(
         if check.kind == "baseline" and not (table.has_baseline or expect_baseline):
             found.append(_nothing_to_compare(check))
             continue
-        judgement = judging.judge(check, table, rule)
+        judged = table.of(check.attack.model) if check.attack else table
+        judgement = judging.judge(check, judged, rule)
         outcomes[check.name] = judgement.outcomes
         found.append(_summarise(check, judgement, rule))
     worst = min(

@@ -210,7 +210,8 @@ def _alike(cell: Cell, released: "SliceResult", metric: str) -> bool:
 def _refused(check: Check, cell: Cell, problem: Problem, rule: Rule) -> Outcome:
     verdict, predicate = problem
     scope = tuple(feature for feature, _ in cell.key)
-    reason = f"{cell.name} ({cell.split}) {predicate}"
+    under = f" under {check.attack.name}" if check.attack else ""
+    reason = f"{cell.name} ({cell.split}){under} {predicate}"
     needed = None
     if verdict == INSUFFICIENT_DATA:
         needed = cell.needed(_made_from(check), rule.min_examples)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components import attack as attacks
+from components.attack import Attack
 from components.invariance_validator import metrics
 from components.invariance_validator.metrics import (
     BINARY,
@@ -19,6 +21,9 @@ from components.invariance_validator.metrics import (
 ENVIRONMENT = "environment"
 SPLITS = ("eval", "ood")
 OVERALL: tuple[str, ...] = ()
+ROBUSTNESS = "robustness"
+SEVERAL = ("floor", ROBUSTNESS)  # kinds whose metric may have a list of leaves
+
 Slice = tuple[tuple[str, str], ...]
 
 
@@ -50,6 +55,7 @@ class Kind:
 KINDS = {
     "worst": Kind(("min", "max")),
     "floor": Kind(("min", "max"), places=("slice", "split")),
+    ROBUSTNESS: Kind(("min", "max"), places=("split", "over", *attacks.KEYS)),
     "gap": Kind(("max",), unit="pairs", least="above"),
     CALIBRATION_SLOPE: Kind(("min", "max"), CALIBRATION_SLOPE),
     CALIBRATION_ERROR: Kind(("max",), CALIBRATION_ERROR, least="above"),
@@ -65,11 +71,12 @@ class Check:
     """One check: a metric, or what is made of it, must lie between two bounds.
 
     Attributes:
-      kind: worst (the metric of each slice), floor (of one named slice), gap (absolute
-        difference of two slices), calibration_slope and calibration_error (as worst),
-        score_distance (of two slices), risk_variance (of the task's risk over slices),
-        ood_drop (how much worse a held-out environment than the trained ones) or
-        baseline (candidate minus released model).
+      kind: worst (the metric of each slice), floor (of one named slice), robustness (as
+        worst, of the attacked candidate), gap (absolute difference of two slices),
+        calibration_slope and calibration_error (as worst), score_distance (of two
+        slices), risk_variance (of the task's risk over slices), ood_drop (how much
+        worse a held-out environment than the trained ones) or baseline (candidate minus
+        released model).
       metric: of the task's metrics or norms.
       minimum: the compared number must be at least this, or None.
       maximum: the compared number must be at most this, or None.
@@ -79,6 +86,7 @@ class Check:
       split_named: whether the config names the splits: then each must be there.
       slice: of floor, (feature, value) pairs; () is overall. Otherwise None.
       task: of `metrics.TASKS`.
+      attack: of robustness; otherwise None.
     """
 
     kind: str
@@ -90,6 +98,7 @@ class Check:
     split_named: bool = False
     slice: Slice | None = None
     task: str = BINARY
+    attack: Attack | None = None
 
     @property
     def of_task(self) -> metrics.Task:
@@ -105,11 +114,14 @@ class Check:
     def name(self) -> str:
         """The path in the config: `worst.auc`, `calibration_slope`.
 
-        Of a floor with its slice: `floor.auc.environment=LGA,carrier=UA`.
+        Of a floor with its slice: `floor.auc.environment=LGA,carrier=UA`; of robustness
+        with its attack: `robustness.log_loss.fgsm-linf-0.1`.
         """
         if KINDS[self.kind].metric:
             return self.kind
         name = f"{self.kind}.{self.metric}"
+        if self.attack is not None:
+            return f"{name}.{self.attack.name}"
         return name if self.slice is None else f"{name}.{slice_name(self.slice)}"
 
     @property
@@ -139,7 +151,7 @@ def slice_name(pairs: Slice) -> str:
 
 
 def leaves(checks: Any) -> Iterator[tuple[str, str, Any]]:
-    """(kind, metric, leaf) of every well-formed branch; a floor may have a list."""
+    """(kind, metric, leaf) of every well-formed branch; `SEVERAL` may have lists."""
     if not isinstance(checks, Mapping):
         return
     for name, section in checks.items():
@@ -151,7 +163,7 @@ def leaves(checks: Any) -> Iterator[tuple[str, str, Any]]:
                 yield name, kind.metric, section
             continue
         for metric, leaf in section.items():
-            several = name == "floor" and isinstance(leaf, list | tuple)
+            several = name in SEVERAL and isinstance(leaf, list | tuple)
             for part in leaf if several else [leaf]:
                 yield name, metric, part
 
@@ -183,7 +195,14 @@ def parse(kind: str, metric: str, leaf: Mapping[str, Any], task: str = BINARY) -
         split_named=split is not None,
         slice=parse_slice(leaf["slice"]) if kind == "floor" else None,
         task=task,
+        attack=attacks.parse(leaf) if kind == ROBUSTNESS else None,
     )
+
+
+def attacks_of(checks: Mapping[str, Any]) -> list[Attack]:
+    """The attacks of well-formed checks, each once, in the order of the config."""
+    found = [parse(*leaf).attack for leaf in leaves(checks) if leaf[0] == ROBUSTNESS]
+    return list(dict.fromkeys(one for one in found if one is not None))
 
 
 def parse_over(over: Any) -> tuple[tuple[str, ...], ...] | None:

@@ -1,5 +1,6 @@
 """The report's dot plots: a metric by slice, its gaps, its change since the release."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from components.invariance_validator.kinds import (
     ENVIRONMENT,
     OVERALL,
     RISK_VARIANCE,
+    ROBUSTNESS,
     SCORE_DISTANCE,
     Check,
     slice_name,
@@ -117,6 +119,9 @@ def _panels(
         draw = _PANELS.get(check.kind)
         if draw is not None:
             yield from draw(check, decision.outcomes[check.name])
+        elif check.kind == ROBUSTNESS:
+            clean = _values_of("candidate", metric, results)
+            yield from _attacks(check, decision.outcomes[check.name], clean)
 
 
 def _by_slice(
@@ -127,11 +132,7 @@ def _by_slice(
     bounds: _Bounds,
 ) -> Iterator[_Plan]:
     by_place = {(o.split, o.slice): o for o in judged}
-    released = {
-        (r.split, r.name): r.metrics[metric].value
-        for r in results
-        if r.model == "baseline" and metric in r.metrics
-    }
+    released = _values_of("baseline", metric, results)
     groups: dict[tuple[tuple[str, ...], str], list[Dot]] = {}
     evaluated = set()
     for result in results:
@@ -159,6 +160,17 @@ def _by_slice(
         checked = any(dot.verdict for dot in dots)
         shown = bounds if checked else (None, None, False)
         yield _title(scope, split), note, dots, shown
+
+
+def _values_of(
+    model: str, metric: str, results: "Sequence[SliceResult]"
+) -> dict[tuple[str, str], float]:
+    """(split, slice) -> value."""
+    return {
+        (r.split, r.name): r.metrics[metric].value
+        for r in results
+        if r.model == model and metric in r.metrics
+    }
 
 
 def _estimated(
@@ -226,6 +238,26 @@ def _floors(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
     dots = [_judged(o, o.split) for o in outcomes]
     title = f"floor of {slice_name(check.slice or ())}"
     yield title, "", dots, (check.minimum, check.maximum, False)
+
+
+def _attacks(
+    check: Check,
+    outcomes: Sequence[Outcome],
+    clean: Mapping[tuple[str, str], float],
+) -> Iterator[_Plan]:
+    """Attacked slices, each label with the value without attack."""
+    assert check.attack is not None
+    groups: dict[tuple[tuple[str, ...], str], list[Dot]] = {}
+    for o in outcomes:
+        dot, before = _judged(o), clean.get((o.split, o.slice), math.nan)
+        if math.isfinite(before):
+            label = f"{svg.shortened(dot.label, 14)}, clean {number(before)}"
+            dot = dataclasses.replace(dot, label=label)
+        groups.setdefault(_group(o.scope, o.split), []).append(dot)
+    bounds = (check.minimum, check.maximum, False)
+    for scope, split in sorted(groups, key=_rank):
+        dots, note = _capped(groups[scope, split], check.info.better, bounds)
+        yield f"under {check.attack.name}, {_title(scope, split)}", note, dots, bounds
 
 
 def _variances(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:

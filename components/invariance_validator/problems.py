@@ -8,11 +8,14 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from components import attack
 from components.invariance_validator import metrics
 from components.invariance_validator.kinds import (
     ENVIRONMENT,
     KINDS,
     OVERALL,
+    ROBUSTNESS,
+    SEVERAL,
     SPLITS,
     Check,
     Kind,
@@ -39,22 +42,30 @@ def of_checks(checks: Any, task: str = BINARY) -> Iterator[str]:
                 f"checks.{name} is {section!r}; it must map"
                 f" {'bounds' if KINDS[name].metric else 'metrics'} to values."
             )
-    floors = checks.get("floor")
-    for metric, leaf in floors.items() if isinstance(floors, Mapping) else ():
-        if isinstance(leaf, list | tuple) and not leaf:
-            yield f"checks.floor.{metric} is empty; give a slice and its bound."
+    for name in SEVERAL:
+        section = checks.get(name)
+        for metric, leaf in section.items() if isinstance(section, Mapping) else ():
+            if isinstance(leaf, list | tuple) and not leaf:
+                what = "a slice and its" if name == "floor" else "an attack and its"
+                yield f"checks.{name}.{metric} is empty; give {what} bound."
     seen = set()
     for kind, metric, leaf in leaves(checks):
         found = list(of_leaf(kind, metric, leaf, task))
         yield from found
-        if kind == "floor" and not found:
-            slice_ = frozenset((f, str(v)) for f, v in leaf["slice"].items())
-            if (metric, slice_) in seen:
-                yield (
-                    f"checks.floor.{metric} names slice {dict(leaf['slice'])} twice;"
-                    " give its bounds in one place."
-                )
-            seen.add((metric, slice_))
+        if kind not in SEVERAL or found:
+            continue
+        if kind == "floor":
+            what = f"slice {dict(leaf['slice'])}"
+            key: Any = frozenset((f, str(v)) for f, v in leaf["slice"].items())
+        else:
+            key = attack.parse(leaf)
+            what = f"attack {key.name}"
+        if (kind, metric, key) in seen:
+            yield (
+                f"checks.{kind}.{metric} names {what} twice; give its bounds in one"
+                " place."
+            )
+        seen.add((kind, metric, key))
 
 
 def of_leaf(kind: str, metric: str, leaf: Any, task: str = BINARY) -> Iterator[str]:
@@ -93,6 +104,9 @@ def of_leaf(kind: str, metric: str, leaf: Any, task: str = BINARY) -> Iterator[s
     yield from _of_place(about, path, leaf)
     if kind == "floor":
         yield from _of_slice(path, leaf)
+    if kind == ROBUSTNESS:
+        for key, found in attack.problems(leaf):
+            yield f"{path}.{key} {found}."
 
 
 def _of_bounds(

@@ -138,6 +138,16 @@ class _Plain:
         return f"the bound is {found.bound:g}"
 
 
+class _Attacked(_Plain):
+    """Words for a metric of the attacked model."""
+
+    def head(self, cells: Sequence[Cell], value: float, text: str) -> str:
+        del value
+        assert self._check.attack is not None
+        under = f"under {self._check.attack.name}"
+        return f"{self._check.metric} of {where(cells[0])} {under} is {text}"
+
+
 class _Signed(_Plain):
     """Words for a difference that has two sides."""
 
@@ -206,7 +216,12 @@ class _Drop(_Signed):
         return f"it may be {found.bound:g} worse"
 
 
-_WORDS = {"baseline": _Baseline, "risk_variance": _Variance, "ood_drop": _Drop}
+_WORDS = {
+    "baseline": _Baseline,
+    "risk_variance": _Variance,
+    "ood_drop": _Drop,
+    "robustness": _Attacked,
+}
 
 
 def _change(found: Finding) -> str:

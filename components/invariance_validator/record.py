@@ -30,7 +30,8 @@ def decision_record(
     Returns:
       `verdict`, `blessed`, `confidence`, `min_examples`, `checks` (fields of
       `CheckResult`), `metrics` (split -> slice -> metric -> value, null where
-      undefined), `undefined` (split, slice, metric, reason of each null),
+      undefined), `attacked` (attack -> the same, of the metrics that checks.robustness
+      names), `undefined` (split, slice, metric, reason of each null),
       `environments` (name -> split -> examples), `dropped` (name -> why -> examples),
       `pooled` (split -> feature -> [value, examples]), `method`, `context`.
     """
@@ -59,6 +60,7 @@ def decision_record(
         "min_examples": decision.rule.min_examples,
         "checks": [_checked(check) for check in decision.checks],
         "metrics": metrics,
+        "attacked": _attacked(decision, results),
         "undefined": undefined,
         "environments": {
             name: {s: n.get("examples", 0) for s, n in entry.get("splits", {}).items()}
@@ -69,6 +71,21 @@ def decision_record(
         "method": context.get("method"),
         "context": dict(context),
     }
+
+
+def _attacked(
+    decision: Decision, results: "Sequence[SliceResult]"
+) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
+    """Attack -> split -> slice -> metric -> value, what was asked for alone."""
+    found: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {}
+    for check in decision.parsed:
+        attack, metric = check.attack, check.metric
+        for result in results:
+            if attack and result.model == attack.model and metric in result.metrics:
+                splits = found.setdefault(attack.name, {})
+                values = splits.setdefault(result.split, {}).setdefault(result.name, {})
+                values[metric] = finite(result.metrics[metric].value)
+    return found
 
 
 def _checked(check: CheckResult) -> dict[str, Any]:

@@ -5,6 +5,7 @@ is noticed. Values with fewer than `min_examples` were pooled into `other` befor
 slicing; they are listed, not expected.
 """
 
+import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
 
 OTHER = "other"
+CANDIDATE = "candidate"
 MIN_PER_CLASS = 20
 _LEAST_MISSES = 3
 PASS, INSUFFICIENT_DATA, FAIL = "PASS", "INSUFFICIENT_DATA", "FAIL"
@@ -33,7 +35,8 @@ class Cell:
     Attributes:
       split: eval or ood.
       key: (feature, value) pairs; () is overall.
-      result: the candidate's, or None where it was not evaluated.
+      result: the candidate's (attacked, where a check says so), or None where it was
+        not evaluated.
       baseline: the released model's, or None.
       expected: examples according to the counts, or None where they do not say.
     """
@@ -209,7 +212,7 @@ class SliceTable:
         counts: Mapping[str, Any],
         min_examples: int,
     ):
-        """Files results and counts.
+        """Files results and counts; cells have the results of `candidate`.
 
         Args:
           results: of both splits and models.
@@ -219,6 +222,7 @@ class SliceTable:
         Raises:
           ValueError: a slice is there twice.
         """
+        self._judged = CANDIDATE
         self._counts = counts
         self._min_examples = min_examples
         self._found: dict[tuple, dict[frozenset, dict[str, SliceResult]]] = {}
@@ -234,6 +238,16 @@ class SliceTable:
                 )
             models[result.model] = result
         self.has_baseline = any(result.model == "baseline" for result in results)
+
+    def of(self, model: str) -> "SliceTable":
+        """The same slices, whose cells have the results of another model.
+
+        Args:
+          model: under which the candidate was evaluated, such as an attack's.
+        """
+        table = copy.copy(self)
+        table._judged = model
+        return table
 
     def features(self, split: str) -> list[str]:
         """Single features that a split is sliced by, environment first."""
@@ -279,12 +293,16 @@ class SliceTable:
         cells = []
         for pairs in [*expected, *(p for p in found if p not in expected)]:
             models = found.get(pairs, {})
-            candidate, baseline = models.get("candidate"), models.get("baseline")
+            judged, baseline = models.get(self._judged), models.get("baseline")
+            # What one model was evaluated on, another must be evaluated on.
+            other = None if self._judged == CANDIDATE else models.get(CANDIDATE)
+            if judged is None and other is None:
+                other = baseline
             number = expected.get(pairs)
-            if number is None and candidate is None and baseline is not None:
-                number = baseline.examples
-            key = candidate.slice if candidate else _ordered(pairs, scope)
-            cell = Cell(split, key, candidate, baseline, number)
+            if number is None and other is not None:
+                number = other.examples
+            key = judged.slice if judged else _ordered(pairs, scope)
+            cell = Cell(split, key, judged, baseline, number)
             if not (cell.is_other and self._few(cell.examples)):
                 cells.append(cell)
         if scope == (ENVIRONMENT,):

@@ -55,7 +55,7 @@ def make(record: Mapping[str, Any], digest: str | None = None) -> dict[str, Any]
     context = record["context"]
     said = {key: value for key, value in (context.get("card") or {}).items() if value}
     details = {
-        "name": context.get("name"),
+        "name": context.get("name") or "model",
         "overview": said.get("overview") or _overview(record),
         "documentation": _documentation(record),
         "owners": said.get("owners"),

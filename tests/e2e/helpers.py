@@ -41,6 +41,7 @@ CONFIG = """
       slices: [carrier, [environment, carrier]]
     checks:
       worst: {auc: {min: 0.5, over: environment}}
+      robustness: {log_loss: {max: 3, epsilon: 0.1, over: environment}}
       gap: {auc: {max: 0.4, over: environment}}
       calibration_slope: {min: 0.05, max: 20, over: environment}
       baseline: {auc: {max_drop: 0.05}}

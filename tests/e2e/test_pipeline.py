@@ -98,6 +98,20 @@ def test_report_stands_alone(first):
         assert outside not in text
 
 
+def test_the_exported_model_was_attacked(first):
+    (check,) = [c for c in first.summary["checks"] if "robustness" in c["name"]]
+    assert check["name"] == "robustness.log_loss.fgsm-linf-0.1"
+    clean = first.summary["metrics"][check["split"]][check["slice"]]["log_loss"]
+    assert clean < check["value"] < clean + 1
+    reports = first.folder.parents[1] / "artifacts" / "InvarianceValidator" / "report"
+    (decision,) = reports.glob("*/decision.json")
+    attacked = json.loads(decision.read_text())["attacked"]["fgsm-linf-0.1"]
+    for split, slices in attacked.items():
+        for name, values in slices.items():
+            untouched = first.summary["metrics"][split][name]
+            assert values["log_loss"] > untouched["log_loss"]
+
+
 def test_what_the_environments_are_like_is_told_and_kept(first, second):
     checks = {f["check"] for f in first.summary["findings"]}
     assert "groups" in checks and not any(c.endswith("drift") for c in checks)

@@ -156,6 +156,27 @@ class TestConfigSchema:
             {"checks": {"calibration_error": {"max": 0.05, "over": ["a", ["a", "b"]]}}},
             {"checks": {"score_distance": {"max": 0.1}, "risk_variance": {"max": 1}}},
             {"checks": {"ood_drop": {"log_loss": {"max": 0}}}},
+            {"checks": {"robustness": {"log_loss": {"max": 0.8, "epsilon": 1}}}},
+            {
+                "checks": {
+                    "robustness": {
+                        "auc": [
+                            {"min": 0.6, "epsilon": 0.1, "over": "environment"},
+                            {
+                                "min": 0.6,
+                                "epsilon": 0.1,
+                                "attack": "pgd",
+                                "norm": "l2",
+                                "steps": 5,
+                                "step_size": 0.1,
+                                "clip": [0, 1],
+                                "frozen": ["numeric_a"],
+                                "split": "ood",
+                            },
+                        ]
+                    }
+                }
+            },
         ],
     )
     def test_takes_every_form(self, project, schema, change):
@@ -180,6 +201,12 @@ class TestConfigSchema:
             {"checks": {"floor": {"auc": {"slice": {"a": []}, "min": 0.6}}}},
             {"checks": {"worst": {"calibration_error": {"max": 0.6}}}},
             {"checks": {"score_distance": {}}},
+            {"checks": {"robustness": {"auc": []}}},
+            {"checks": {"robustness": {"auc": {"min": 0.6}}}},
+            {"checks": {"robustness": {"auc": {"min": 0.6, "epsilon": 0}}}},
+            {"checks": {"robustness": {"auc": {"epsilon": 1, "attack": "cw"}}}},
+            {"checks": {"robustness": {"auc": {"epsilon": 1, "clip": [1]}}}},
+            {"checks": {"robustness": {"auc": {"epsilon": 1, "steps": 0}}}},
             {"checks": {"ood_drop": {"auc": {"max": 0.1, "split": "ood"}}}},
             {"verdict": {"confidence": 1}},
             {"data": {"label": "y", "environments": {"A": {"csvv": "a"}}}},
@@ -249,6 +276,8 @@ class TestSummarySchema:
         [
             "floor.auc.environment=LGA,carrier=UA",
             "floor.log_loss.overall",
+            "robustness.log_loss.fgsm-linf-0.1",
+            "robustness.auc.pgd-l2-0.5-5x0.2-0to1-frozen numeric_a,numeric_b",
             "ood_drop.auc",
             "calibration_error",
             "score_distance",

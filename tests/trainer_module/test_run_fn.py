@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from trainer_module.export import WARMUP_EXAMPLES
+from trainer_module.perturbations import perturb_data
 from trainer_module.run_fn import run_fn
 from trainer_module.transform_graph import TransformGraph
 
@@ -26,7 +27,7 @@ class Run:
 
     @property
     def signatures(self):
-        """The three signatures by name."""
+        """The signatures by name."""
         return self.model.signatures
 
 
@@ -107,6 +108,29 @@ def test_the_transformed_signature_is_differentiable(run, features):
     gradient = tape.gradient(logits, features["numeric_distance"])
     assert np.isfinite(gradient).all()
     assert np.any(gradient.numpy() != 0)
+
+
+def test_a_signature_makes_the_features_that_another_takes(run, sample, features):
+    found = run.signatures["transform_features"](examples=sample.encode(sample.rows))
+    taken = run.signatures["transformed"].structured_input_signature[1]
+    assert set(found) == set(taken) == set(features)
+    for name, values in features.items():
+        assert found[name].dtype == taken[name].dtype
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_it_says_what_an_attack_may_move(run, features):
+    """The same features as training's perturbations move."""
+    path = f"{run.fn_args.serving_model_dir}/assets.extra/perturbable.json"
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    present = {n: f for n, f in features.items() if not n.startswith("missing_")}
+    moved = perturb_data(present, 100.0, "gaussian")
+    assert set(found) == {n for n, f in present.items() if np.any(moved[n] != f)}
+    indicators = {n for n in features if n.startswith("missing_")}
+    assert {e["missing"] for e in found.values()} - {None} == indicators
+    assert found["numeric_gust"] == {"missing": "missing_gust"}
+    assert "dense_pixels" in found
 
 
 def test_absent_and_unknown_values_are_answered_alike(run):

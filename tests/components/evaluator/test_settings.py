@@ -29,6 +29,12 @@ def test_options_are_read_with_their_defaults():
     )
 
 
+def test_attacks_are_read():
+    read = settings.parse_options('{"label": "y", "attacks": [{"epsilon": 0.5}]}')
+    assert [attack.name for attack in read.attacks] == ["fgsm-linf-0.5"]
+    assert settings.parse_options('{"label": "y"}').attacks == ()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -41,6 +47,14 @@ def test_options_are_read_with_their_defaults():
         ('{"label": "y", "min_examples": -1}', "min_examples is -1"),
         ('{"label": "y", "min_examples": true}', "min_examples is True"),
         ('{"label": "y", "task": "ranking"}', "task 'ranking' is not supported"),
+        ('{"label": "y", "attacks": {}}', "not a list of maps"),
+        ('{"label": "y", "attacks": [1]}', "not a list of maps"),
+        ('{"label": "y", "attacks": [{"epsilon": 1, "max": 2}]}', "unknown key 'max'"),
+        ('{"label": "y", "attacks": [{"epsilon": 0}]}', "epsilon of an attack is 0"),
+        (
+            '{"label": "y", "attacks": [{"epsilon": 1}, {"epsilon": 1.0}]}',
+            "attack fgsm-linf-1 is there twice",
+        ),
     ],
 )
 def test_wrong_options_are_refused(text, says):
