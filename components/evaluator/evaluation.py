@@ -221,7 +221,7 @@ class _SummarizeDoFn(beam.DoFn):
         models: dict[str, str],
         slicing: summarize.Slicing,
         split: str,
-        attacker: attacks.Attacker | None,
+        attacker: attacks.Attacker | None = None,
     ):
         self._options = options
         self._task = tasks.of(options)
