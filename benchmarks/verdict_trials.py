@@ -220,7 +220,7 @@ class Judged:
                 blocks[rows, high],
                 values[rows, low],
                 blocks[rows, low],
-                scale=spreads.scale(check.metric),
+                scale=check.info.scale,
             )
             verdicts = judging._judge_spread(check, spread, RULE, len(first)).verdict
             passes[part] = (verdicts == PASS).all(axis=1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components import norms
-from components.invariance_validator import intervals
+from components.invariance_validator import intervals, scales
 
 if TYPE_CHECKING:
     from components.evaluator.results import Estimate, SliceResult
@@ -103,7 +103,7 @@ def of_scores(one: "SliceResult", others: Sequence["SliceResult"]) -> NormSpread
 
 
 def of_variance(
-    estimates: Sequence["Estimate"], scale: str = intervals.IDENTITY
+    estimates: Sequence["Estimate"], scale: str = scales.IDENTITY
 ) -> NormSpread:
     """Variance of a metric over slices: mean of the squared distances from their mean.
 
@@ -123,7 +123,7 @@ def of_variance(
         (replicates - replicates.mean(axis=1, keepdims=True))[None] / root,
     )
     parts = None
-    if scale == intervals.LOSS:
+    if scale == scales.LOSS:
         parts = intervals.stack(
             [intervals.spread(e.value, e.replicates, scale=scale) for e in estimates]
         )
@@ -135,7 +135,7 @@ def of_drop(
     trained: Sequence["Estimate"],
     held_out: "Estimate",
     better: str | None,
-    scale: str = intervals.IDENTITY,
+    scale: str = scales.IDENTITY,
 ) -> intervals.Spread:
     """How much worse a held-out environment is than the mean of the trained ones.
 

@@ -42,62 +42,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from components.invariance_validator.scales import (
+    FALLING,
+    IDENTITY,
+    INVERSE,
+    LOGIT,
+    OUTERMOST,
+    THERE_AND_BACK,
+)
+
 _SAME = 1e-9  # relative: a block without examples of the slice changes nothing
 _CAUTION = 3.0  # times the skewness correction
-IDENTITY, INVERSE, LOGIT = "identity", "inverse", "logit"
-LOSS, ROOT, EXPLAINED = "loss", "root", "explained"
-_SQUARE, _INVERSE_SQUARE, _INVERSE_REST = "square", "inverse square", "inverse rest"
-
-
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
-
-
-def _inverse(x: np.ndarray) -> np.ndarray:
-    """1 / x of what is positive; where a limit went past 0 there is none."""
-    return np.where(x > 0, 1 / x, np.where(x <= 0, np.inf, np.nan))
-
-
-def _root(x: np.ndarray) -> np.ndarray:
-    """The root; of a limit that went past 0 it is 0."""
-    return np.sqrt(np.where(x < 0, 0.0, x))
-
-
-def _inverse_square(x: np.ndarray) -> np.ndarray:
-    return _inverse(np.square(x))
-
-
-def _inverse_root(x: np.ndarray) -> np.ndarray:
-    return np.sqrt(_inverse(x))
-
-
-def _inverse_rest(x: np.ndarray) -> np.ndarray:
-    """1 / (1 - x) of a share explained."""
-    return _inverse(1 - x)
-
-
-def _rest_of_inverse(x: np.ndarray) -> np.ndarray:
-    return 1 - _inverse(x)
-
-
-# There and back. Both are increasing or both decreasing.
-_SCALES = {
-    IDENTITY: (_same, _same),
-    INVERSE: (_inverse, _inverse),
-    LOGIT: (special.logit, special.expit),
-    _SQUARE: (np.square, _root),
-    _INVERSE_SQUARE: (_inverse_square, _inverse_root),
-    _INVERSE_REST: (_inverse_rest, _rest_of_inverse),
-}
-# What a metric may declare.
-SCALES = (IDENTITY, INVERSE, LOGIT, LOSS, ROOT, EXPLAINED)
-_FALLING = (INVERSE, _INVERSE_SQUARE)
-# Scales of which the outermost limits count.
-_OUTERMOST = {
-    LOSS: (IDENTITY, INVERSE),
-    ROOT: (_SQUARE, _INVERSE_SQUARE),
-    EXPLAINED: (IDENTITY, _INVERSE_REST),
-}
 
 
 @dataclass(frozen=True)
@@ -114,7 +69,7 @@ class Spread:
         is no share, or of so many that this does not matter.
       step: what a single example changes the value by, where the value may be 0 for
         want of examples that change it; else 0.
-      scale: of `error` and `skew`, see the module.
+      scale: of `error` and `skew`, see `scales`.
       outer: limits of the same value that these must not lie within, or None.
     """
 
@@ -174,11 +129,11 @@ class Spread:
         step = np.asarray(self.step) * -np.log(1 - confidence)
         below = (t + bend * np.maximum(0.0, np.negative(self.skew))) * error + step
         above = (t + bend * np.maximum(0.0, self.skew)) * error + step
-        there, back = _SCALES[self.scale]
+        there, back = THERE_AND_BACK[self.scale]
         with np.errstate(divide="ignore", invalid="ignore"):
             centre = there(self.value)
             ends = back(centre - below), back(centre + above)
-        return ends[::-1] if self.scale in _FALLING else ends
+        return ends[::-1] if self.scale in FALLING else ends
 
     def _share_limits(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
         """Clopper and Pearson's, of the effective number of examples; NaN: no share."""
@@ -229,9 +184,9 @@ def spread(
       single error, there are no degrees of freedom: no spread is not certainty.
     """
     replicates = np.asarray(replicates, dtype=np.float64)
-    if scale in _OUTERMOST:
+    if scale in OUTERMOST:
         return _outermost(value, replicates, scale)
-    there, _ = _SCALES[scale]
+    there, _ = THERE_AND_BACK[scale]
     with np.errstate(divide="ignore", invalid="ignore"):
         centre, moved = there(np.float64(value)), there(replicates)
     found = _spread(centre, moved, _varies(value, replicates))
@@ -300,7 +255,7 @@ def difference(
             bent = np.where(found.error > 0, bent / found.error, 0.0)
         skew = np.where(skew * bent < 0, bent, skew + bent)
     outer = None
-    if scale in _OUTERMOST and not paired:
+    if scale in OUTERMOST and not paired:
         outer = _apart(value, replicates, other, others, scale)
     return Spread(found.value, found.error, found.dof, skew, step=step, outer=outer)
 
@@ -365,10 +320,10 @@ def _apart(
 
 
 def _outermost(value: ArrayLike, replicates: np.ndarray, scale: str) -> Spread:
-    """Of estimates [...] with replicates [..., K], on both scales of `_OUTERMOST`."""
+    """Of estimates [...] with replicates [..., K], on both scales of `OUTERMOST`."""
     value, outer = np.asarray(value, np.float64), None
-    for name in reversed(_OUTERMOST[scale]):
-        there, _ = _SCALES[name]
+    for name in reversed(OUTERMOST[scale]):
+        there, _ = THERE_AND_BACK[name]
         with np.errstate(divide="ignore", invalid="ignore"):
             centre, moved = there(value), there(replicates)
         found = _spread(centre, moved, _varies(value, replicates))

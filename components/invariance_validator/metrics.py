@@ -24,7 +24,7 @@ class Metric:
       better: which end is the better one, higher or lower, or None.
       scale: on which its confidence limits are formed: identity, inverse (a ratio
         whose denominator is an estimate), logit, loss (a mean without an upper end),
-        root (of a loss) or explained (1 less a loss); see `intervals`.
+        root (of a loss) or explained (1 less a loss); see `scales`.
       share_of: what it is a share of: examples; pairs of a positive and a negative
         (then it is as certain as a share of the rarer class, at least); or classes,
         each of which counts the same (then as a share of as many examples of each as

@@ -186,7 +186,9 @@ def estimate_problem(
         return FAIL, f"has an impossible {metric}{owner} ({estimate.value:g})"
     spread = spreads.single(result, metric, exact=not compared)
     if not spread.usable:
-        if math.isfinite(spread.error):
+        if spread.outer is not None and spread.dof >= 1:
+            why = f"nearly all that its {metric}{owner} comes from is in one block"
+        elif math.isfinite(spread.error):
             why = f"its {metric}{owner} is the same in every block"
         else:
             why = f"its {metric}{owner} is undefined without one of the blocks"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.invariance_validator import intervals, metrics
+from components.invariance_validator.scales import IDENTITY, OUTERMOST
 
 if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
@@ -36,7 +37,7 @@ def single(result: "SliceResult", metric: str, exact: bool = True) -> intervals.
     return intervals.spread(
         estimate.value,
         estimate.replicates,
-        scale=kind.scale if exact else intervals.IDENTITY,
+        scale=kind.scale if exact or kind.scale in OUTERMOST else IDENTITY,
         units=units,
         bare=bare,
     )

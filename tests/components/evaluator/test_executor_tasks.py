@@ -7,6 +7,8 @@ from sklearn import linear_model, metrics
 
 from components.errors import DataError
 from components.evaluator import blocks, multiclass, regression, results
+from components.invariance_validator import report
+from components.invariance_validator.decision import decide
 from components.invariance_validator.metrics import TASKS
 
 from .conftest import draw
@@ -192,6 +194,45 @@ def test_a_replicate_is_the_value_without_its_days(toy, task):
     for number in range(20):
         expected = loss[block != number].mean()
         assert found.replicates[number] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("task", OPTIONS)
+def test_what_was_written_is_judged_and_shown(toy, task):
+    """Bounds far from the values on either side: what passes, and what fails."""
+    found = list(toy["found"][task].values())
+    risk = TASKS[task].risk
+    value = max(r.metrics[risk].value for r in found if len(r.slice) < 2)
+    where = {"over": ["overall", "environment"]}
+    checks = {
+        "worst": {risk: {"max": 2 * value, **where}},
+        "gap": {risk: {"max": value, "over": "environment"}},
+        "risk_variance": {"max": value**2, "over": "environment"},
+        "ood_drop": {risk: {"max": value}},
+    }
+    sizes = {"EWR": "eval", "JFK": "eval", "LGA": "ood"}
+    environments = {
+        name: {
+            "held_out": split == "ood",
+            "splits": {
+                split: {
+                    "examples": toy["found"][task][
+                        split, f"environment={name}"
+                    ].examples,
+                    "positives": 0,
+                }
+            },
+        }
+        for name, split in sizes.items()
+    }
+    counts = {"environments": environments, "slices": {}}
+    good = decide(found, counts, checks, {"min_examples": 100}, task=task)
+    assert {c.name: c.verdict for c in good.checks if c.verdict != "PASS"} == {}
+    checks["worst"][risk]["max"] = 0.5 * value
+    bad = decide(found, counts, checks, {"min_examples": 100}, task=task)
+    assert bad.checks[0].verdict == "FAIL"
+    page = report.render(report.Material(bad, found, counts, {"task": task}))
+    assert ("mean confidence" in page) == (task == "multiclass")
+    assert ("There is no calibration curve" in page) == (task == "regression")
 
 
 @pytest.mark.parametrize("task", OPTIONS)

@@ -55,6 +55,16 @@ def test_attacks_are_read():
             '{"label": "y", "attacks": [{"epsilon": 1}, {"epsilon": 1.0}]}',
             "attack fgsm-linf-1 is there twice",
         ),
+        ('{"label": "y", "classes": ["a", "b"]}', "task 'binary' has none"),
+        ('{"label": "y", "task": "regression", "classes": ["a"]}', "has none"),
+        ('{"label": "y", "task": "multiclass"}', "name two different ones"),
+        ('{"label": "y", "task": "multiclass", "classes": ["a"]}', "name two"),
+        (
+            '{"label": "y", "task": "multiclass", "classes": ["a", "b", "a"]}',
+            "each once",
+        ),
+        ('{"label": "y", "task": "multiclass", "classes": [1, 2]}', "not all of text"),
+        ('{"label": "y", "task": "multiclass", "classes": 3}', "not a list of names"),
     ],
 )
 def test_wrong_options_are_refused(text, says):
@@ -75,6 +85,22 @@ def test_the_models_are_filled_in():
     assert spec.label_key == "late"
     assert spec.signature_name == "serving_default"
     assert spec.prediction_key == "probabilities"
+
+
+@pytest.mark.parametrize(
+    ("task", "output"), [("multiclass", "probabilities"), ("regression", "predictions")]
+)
+def test_a_task_has_an_output_and_metrics_of_its_own(task, output):
+    options = settings.Options("y", task=task)
+    asked = [
+        {"class_name": class_name, "config": json.dumps({"name": name})}
+        for class_name, name in settings.METRIC_NAMES[task].items()
+    ]
+    text = config(metrics_specs=[{"metrics": asked}])
+    (spec,) = settings.parse_eval_config(text, options).model_specs
+    assert spec.prediction_key == output
+    with pytest.raises(ValueError, match=f"'AUC' is not computed of task '{task}'"):
+        settings.parse_eval_config(config(**metric("AUC")), options)
 
 
 @pytest.mark.parametrize("given", [[], [{"is_baseline": True, "prediction_key": "p"}]])

@@ -140,6 +140,16 @@ def test_a_refusal_is_a_result(run, auc):
     assert decision["blessed"] is False
 
 
+def test_an_evaluation_of_another_task_is_refused(run):
+    checks = {"worst": {"mean_squared_error": {"max": 1.0, "over": "environment"}}}
+    with pytest.raises(DataError, match="is that of task binary, but the checks are"):
+        run(
+            0.9,
+            checks=json.dumps(checks),
+            context=json.dumps({"task": "regression"}),
+        )
+
+
 def test_what_may_lack_data_is_blessed(run):
     rule = json.dumps({"allow_insufficient": ["worst.auc"]})
     blessing, report, _ = run(0.65, verdict=rule)

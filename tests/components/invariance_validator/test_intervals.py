@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.invariance_validator import intervals
+from components.invariance_validator import intervals, scales
 
 
 def replicates_of_a_mean(blocks):
@@ -38,24 +38,22 @@ def test_a_long_tail_moves_the_limit_on_its_side(sign):
 
 def test_a_ratio_has_the_limits_of_its_inverse():
     values = np.random.default_rng(2).normal(0.8, 0.02, 20)
-    ratio = intervals.spread(1 / 0.8, 1 / values, scale=intervals.INVERSE)
+    ratio = intervals.spread(1 / 0.8, 1 / values, scale=scales.INVERSE)
     low, high = intervals.spread(0.8, values).limits(0.95)
     assert ratio.limits(0.95) == pytest.approx((1 / high, 1 / low), abs=1e-12)
 
 
 def test_a_ratio_whose_denominator_may_be_nothing_has_no_upper_limit():
     values = 0.8 + np.tile([0.2, -0.2], 10)
-    low, high = intervals.spread(1 / 0.8, 1 / values, scale=intervals.INVERSE).limits(
-        0.95
-    )
+    low, high = intervals.spread(1 / 0.8, 1 / values, scale=scales.INVERSE).limits(0.95)
     assert 0 < low < 1.25
     assert high == np.inf
 
 
 def test_the_limits_of_a_share_mirror_those_of_its_rest():
     values = np.random.default_rng(3).normal(0.97, 0.005, 20)
-    low, high = intervals.spread(0.97, values, scale=intervals.LOGIT).limits(0.95)
-    rest = intervals.spread(0.03, 1 - values, scale=intervals.LOGIT).limits(0.95)
+    low, high = intervals.spread(0.97, values, scale=scales.LOGIT).limits(0.95)
+    rest = intervals.spread(0.03, 1 - values, scale=scales.LOGIT).limits(0.95)
     assert rest == pytest.approx((1 - high, 1 - low), abs=1e-12)
     assert 0 < low < 0.97 < high < 1
 
@@ -102,7 +100,7 @@ def spreads(draw):
     values = draw(
         st.lists(st.floats(0.01, 0.99), min_size=20, max_size=20, unique=True)
     )
-    scale = draw(st.sampled_from(intervals.SCALES))
+    scale = draw(st.sampled_from(scales.SCALES))
     units = draw(st.sampled_from([np.nan, 30.0, 1000.0]))
     value = draw(st.floats(0.01, 0.99))
     return intervals.spread(value, np.array(values), scale=scale, units=units)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from components.evaluator.results import Estimate
-from components.invariance_validator import distances, intervals
+from components.invariance_validator import distances, intervals, scales
 
 BLOCKS = 20
 
@@ -50,11 +50,11 @@ def of_two(value, replicates, confidence):
 def test_the_outer_of_both_scales_counts(seed, confidence):
     value, replicates = drawn(seed)
     expected = of_two(value, replicates, confidence)
-    found = intervals.spread(value, replicates, scale=intervals.LOSS)
+    found = intervals.spread(value, replicates, scale=scales.LOSS)
     np.testing.assert_allclose(found.limits(confidence), expected)
-    root = intervals.spread(value**0.5, replicates**0.5, scale=intervals.ROOT)
+    root = intervals.spread(value**0.5, replicates**0.5, scale=scales.ROOT)
     np.testing.assert_allclose(np.square(root.limits(confidence)), expected)
-    explained = intervals.spread(1 - value, 1 - replicates, scale=intervals.EXPLAINED)
+    explained = intervals.spread(1 - value, 1 - replicates, scale=scales.EXPLAINED)
     low, high = explained.limits(confidence)
     np.testing.assert_allclose([1 - high, 1 - low], expected)
     stacked = intervals.stack([found, found]).limits(confidence)
@@ -65,14 +65,14 @@ def test_where_the_inverse_may_be_0_there_is_no_upper_limit():
     blocks = np.full(BLOCKS, 0.1) + 0.01 * np.arange(BLOCKS)
     blocks[3] = 50.0  # nearly all of it in one block
     value, replicates = blocks.mean(), (blocks.sum() - blocks) / (BLOCKS - 1)
-    found = intervals.spread(value, replicates, scale=intervals.LOSS)
+    found = intervals.spread(value, replicates, scale=scales.LOSS)
     assert found.limits(0.95)[1] == np.inf
-    share = intervals.spread(1 - value, 1 - replicates, scale=intervals.EXPLAINED)
+    share = intervals.spread(1 - value, 1 - replicates, scale=scales.EXPLAINED)
     assert share.limits(0.95)[0] == -np.inf
 
 
 def test_no_loss_at_all_is_no_certainty():
-    found = intervals.spread(0.0, np.zeros(BLOCKS), scale=intervals.LOSS)
+    found = intervals.spread(0.0, np.zeros(BLOCKS), scale=scales.LOSS)
     assert not found.usable
     assert np.isnan(found.limits(0.95)).all()
 
@@ -89,15 +89,15 @@ def test_a_difference_is_no_surer_than_its_numbers(seed):
 
     below, above = together(a - low_a, high_b - b), together(high_a - a, b - low_b)
     alone = intervals.difference(a, of_a, b, of_b).limits(0.95)
-    found = intervals.difference(a, of_a, b, of_b, scale=intervals.LOSS)
+    found = intervals.difference(a, of_a, b, of_b, scale=scales.LOSS)
     expected = [min(alone[0], a - b - below), max(alone[1], a - b + above)]
     np.testing.assert_allclose(found.limits(0.95), expected)
     paired = intervals.difference(
-        a, of_a, b, of_b, scale=intervals.LOSS, paired=True
+        a, of_a, b, of_b, scale=scales.LOSS, paired=True
     ).limits(0.95)
     np.testing.assert_allclose(paired, alone)
     many = intervals.difference(
-        a, of_a, [b, b], np.stack([of_b, of_b]), scale=intervals.LOSS
+        a, of_a, [b, b], np.stack([of_b, of_b]), scale=scales.LOSS
     )
     np.testing.assert_allclose(np.transpose(many.limits(0.95)), [expected, expected])
 
@@ -106,7 +106,7 @@ def test_a_drop_is_the_difference_that_its_better_end_says():
     (a, of_a), (b, of_b), (c, of_c) = (drawn(seed) for seed in range(3))
     trained = [Estimate(a, of_a), Estimate(b, of_b)]
     mean, of_mean = (a + b) / 2, (of_a + of_b) / 2
-    for better, scale in (("lower", intervals.LOSS), ("higher", intervals.EXPLAINED)):
+    for better, scale in (("lower", scales.LOSS), ("higher", scales.EXPLAINED)):
         pair = [(mean, of_mean), (c, of_c)]
         if better == "higher":
             trained = [Estimate(1 - e.value, 1 - e.replicates) for e in trained]
@@ -142,6 +142,6 @@ def test_the_variance_of_losses_takes_their_own_limits():
         half.append(max(high - estimate.value, estimate.value - low))
     norm = abs(estimates[0].value - estimates[1].value) / 2
     plain_limit = distances.of_variance(estimates).limits(0.95)[1][0]
-    found = distances.of_variance(estimates, intervals.LOSS)
+    found = distances.of_variance(estimates, scales.LOSS)
     expected = max((norm + np.sqrt(np.sum(np.square(half)) / 4)) ** 2, plain_limit)
     assert found.limits(0.95)[1][0] == pytest.approx(expected)

@@ -259,6 +259,25 @@ def test_a_slice_that_is_empty_or_missing_never_passes(task):
     assert decide([], {}, checks, task=task).verdict == "FAIL"
 
 
+@pytest.mark.parametrize("kind", ["worst", "gap"])
+def test_errors_of_one_block_alone_settle_nothing(kind):
+    """Without that block there is no error left, and the inverse has no end."""
+    found = []
+    for name in ("EWR", "JFK"):
+        labels, f, blocks = draw("regression", 2_000, 7)
+        labels = np.where(blocks == 3, f + 10.0, f)
+        slice_ = (("environment", name),)
+        found.append(result_of("regression", labels, f, blocks, slice=slice_))
+    bounds = {"max": 1e6, "split": "eval", "over": "environment"}
+    checks = {kind: {"mean_squared_error": bounds}}
+    decision = decide(found, {}, checks, task="regression")
+    assert decision.verdict == "INSUFFICIENT_DATA"
+    assert "comes from is in one block" in decision.checks[0].reason
+    explained = {"worst": {"r_squared": {"min": -9, "over": "environment"}}}
+    found = decide(found, {}, explained, task="regression")
+    assert found.verdict != "PASS"
+
+
 def with_rare(n, rare):
     """Rows of which `rare` are of class 2, all predicted right."""
     labels, p, blocks = draw("multiclass", n, 3)
