@@ -74,6 +74,7 @@ def custom_config(
         features |= {k: features[k] or [] for k in ("numeric", "categorical")}
     return {
         "task": config.task,
+        "classes": data.label.classes and len(data.label.classes),
         "label": data.label.name,
         "weight": data.weight,
         "environment": ENVIRONMENT,
@@ -164,12 +165,9 @@ def inferrer(config: PipelineConfig, manifest: Any, settings: dict[str, Any]) ->
 def ingestion_spec(config: PipelineConfig) -> shards.Spec:
     """How rows become split, labelled examples."""
     data = config.data
-    label: dict[str, Any] = {"name": data.label.name}
-    if data.label.from_column is not None:
-        label |= {"from": data.label.from_column, "above": data.label.above}
     share = data.split.eval
     return shards.Spec(
-        label=label,
+        label=data.label.spec(config.task),
         eval_fraction=share if isinstance(share, float) else 0.5,
         eval_time=data.split.time,
         eval_column=data.split.column,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.config_types import Count, Section, nearest, problem, short
-from trainer_module.methods import METHODS
+from trainer_module.methods import METHODS, tasks_of
 
 
 def _method(name: str) -> str:
@@ -233,6 +233,28 @@ class Train(TrainingSettings):
             )
         return self
 
+    def check_task(self, task: str) -> None:
+        """Refuses methods and constraints that a task does not have.
+
+        Raises:
+          PydanticCustomError: at the key below the whole config.
+        """
+        for i, term in enumerate(self.method):
+            path: list[str | int] = ["train", "method", i]
+            options = {**self.options, **term.options}
+            _check_task_of(path, term.name, options, task)
+        for name, changes in self.methods.items():
+            _check_task_of(["train", "methods", name], name, changes.options, task)
+        sections = {(): self, **{("methods", n): m for n, m in self.methods.items()}}
+        for where, section in sections.items():
+            bound = section.constraint and section.constraint.calibration_slope_spread
+            if task != "binary" and bound is not None:
+                raise problem(
+                    ["train", *where, "constraint", "calibration_slope_spread"],
+                    f"compares calibration slopes of a binary label, and task is"
+                    f" {task}; bound risk_gap instead",
+                )
+
     @property
     def anneal_steps(self) -> int:
         """Steps until the penalty has its weight."""
@@ -266,6 +288,25 @@ class Train(TrainingSettings):
             }
             for term in self.method
         ]
+
+
+def _check_task_of(
+    path: list[str | int], name: str, options: Options, task: str
+) -> None:
+    legal = tasks_of(name, options)
+    if task in legal:
+        return
+    able = [other for other in METHODS if task in tasks_of(other)]
+    if task in tasks_of(name):
+        mend = "with other options it is"
+    else:
+        mend = f"take one of {', '.join(able)}"
+    what = " with these options" if task in tasks_of(name) else ""
+    raise problem(
+        path,
+        f"is {name}, which{what} is not defined for task: {task}"
+        f" ({' and '.join(legal) or 'none'} only); {mend}",
+    )
 
 
 def _check_options(path: list[str | int], name: str, options: Options) -> None:
