@@ -212,6 +212,8 @@ def environment_validator(
             exclude=(*data.exclude, *filter(None, [data.split.column])),
             features=tuple(n for names in named.values() for n in names) or None,
             categorical=named["categorical"],
+            task=config.task,
+            classes=data.label.classes or (),
         ),
         inspect=inspect,
     )

@@ -1,23 +1,33 @@
 """Rules on how much there is of everything: rows, classes, groups."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from components.environment_validator import comparing
+from components.environment_validator.checks import ERROR, WARN
 from components.environment_validator.evidence import EVAL, OOD, TRAIN, Evidence
 from components.environment_validator.findings import Asked, named, percent
+from components.environment_validator.profiles import Profile
 
 _MOST_NAMES = 5
+_SHIFT = (
+    "check that it means the same there: a penalty that matches outputs will fight over"
+    " this difference unless it is conditional on the label"
+)
 
 
-def judge(evidence: Evidence, asked: Asked) -> None:
-    """Examples, classes, the label's share, and groups."""
-    _examples(evidence, asked)
+def judge(evidence: Evidence, asked: Asked, label: str) -> None:
+    """Examples, classes, the label's shares, and groups."""
+    _examples(evidence, asked, label)
     _label_shift(evidence, asked)
     _groups(evidence.counts, asked)
 
 
-def _examples(evidence: Evidence, asked: Asked) -> None:
+def _examples(evidence: Evidence, asked: Asked, label: str) -> None:
     found = {(p.split, p.environment): p for p in evidence.profiles}
     for split, name in evidence.expected:
         profile = found.get((split, name))
@@ -33,21 +43,39 @@ def _examples(evidence: Evidence, asked: Asked) -> None:
                 split=split,
             )
         if profile is not None:
-            _classes(name, split, rows, profile.positives, asked)
+            _label(evidence, profile, asked, label)
 
 
-def _classes(name: str, split: str, rows: int, positives: int, asked: Asked) -> None:
+def _label(evidence: Evidence, profile: Profile, asked: Asked, label: str) -> None:
+    """Whether there is something to learn of the label, and enough of it."""
+    samples = evidence.sampled
+    if samples.task == "regression":
+        _varies(profile, label, asked)
+    elif samples.task == "multiclass":
+        kinds = [f"{name!r}" for name in samples.classes]
+        _classes(profile, dict(zip(kinds, profile.sizes, strict=True)), asked)
+    else:
+        negatives, positives = profile.sizes
+        _classes(profile, {"positive": positives, "negative": negatives}, asked)
+
+
+def _classes(profile: Profile, sizes: Mapping[str, int], asked: Asked) -> None:
+    name, split, rows = profile.environment, profile.split, profile.rows
     least = asked.bound("positives")
-    for kind, number in (("positive", positives), ("negative", rows - positives)):
+    alone = sum(number > 0 for number in sizes.values()) < 2
+    for kind, number in sizes.items():
         if number == 0:
+            what = "the label" if alone else "that class"
             asked.add(
                 "label_support",
                 [name],
                 0,
                 f"{name} has no {kind} example among {rows:,} in {split}, so nothing of"
-                " the label can be learned or measured there; check how the label is"
+                f" {what} can be learned or measured there; check how the label is"
                 " made, or leave the environment out",
                 split=split,
+                # Of many classes not each need be everywhere.
+                at_most=ERROR if alone else WARN,
             )
         elif number < least:
             asked.add(
@@ -60,6 +88,22 @@ def _classes(name: str, split: str, rows: int, positives: int, asked: Asked) -> 
             )
 
 
+def _varies(profile: Profile, label: str, asked: Asked) -> None:
+    values = profile.sample[label].to_numpy()
+    if len(np.unique(values)) > 1:
+        return
+    name, split = profile.environment, profile.split
+    asked.add(
+        "label_support",
+        [name],
+        0,
+        f"the label is {values[0]:g} in all of {name} in {split}, so nothing of it can"
+        " be learned or measured there; check how it is made, or leave the environment"
+        " out",
+        split=split,
+    )
+
+
 def _more(split: str) -> str:
     if split == EVAL:
         return "add data, or raise data.split.eval"
@@ -67,19 +111,44 @@ def _more(split: str) -> str:
 
 
 def _label_shift(evidence: Evidence, asked: Asked) -> None:
-    shares = [(p.positives / p.rows, p.environment) for p in evidence.compared]
-    if len(shares) < 2:
+    profiles, samples = evidence.compared, evidence.sampled
+    if len(profiles) < 2:
         return
-    (low, least), (high, most) = min(shares), max(shares)
-    if high - low > asked.bound("label_shift"):
+    if samples.task == "regression":
+        _number_shift(evidence, asked)
+        return
+    shares = np.array([p.sizes for p in profiles]) / [[p.rows] for p in profiles]
+    if samples.task == "binary":
+        shares = shares[:, 1:]
+    apart = shares.max(axis=0) - shares.min(axis=0)
+    k = int(np.argmax(apart))
+    what = "positive" if samples.task == "binary" else samples.classes[k]
+    high, low = int(np.argmax(shares[:, k])), int(np.argmin(shares[:, k]))
+    most, least = profiles[high].environment, profiles[low].environment
+    if apart[k] > asked.bound("label_shift"):
         asked.add(
             "label_shift",
             [most, least],
-            high - low,
-            f"the label is positive in {percent(high)} of {most} and {percent(low)} of"
-            f" {least}; check that it means the same there: a penalty that matches"
-            " outputs will fight over this difference unless it is conditional on the"
-            " label",
+            float(apart[k]),
+            f"the label is {what} in {percent(shares[high, k])} of {most} and"
+            f" {percent(shares[low, k])} of {least}; {_SHIFT}",
+        )
+
+
+def _number_shift(evidence: Evidence, asked: Asked) -> None:
+    labels, names = evidence.sampled.labels, evidence.sampled.environments
+    apart, i, j = max(
+        (comparing.wasserstein(labels[i], labels[j]), i, j)
+        for i, j in itertools.combinations(range(len(names)), 2)
+    )
+    if apart > asked.bound("label_shift"):
+        asked.add(
+            "label_shift",
+            [names[i], names[j]],
+            apart,
+            f"the label of {names[i]} (mean {labels[i].mean():.4g}) and {names[j]} (mean"
+            f" {labels[j].mean():.4g}) is {apart:.2f} pooled deviations apart"
+            f" (Wasserstein-1); {_SHIFT}",
         )
 
 
