@@ -296,12 +296,10 @@ def _check_task_of(
     legal = tasks_of(name, options)
     if task in legal:
         return
-    able = [other for other in METHODS if task in tasks_of(other)]
-    if task in tasks_of(name):
-        mend = "with other options it is"
-    else:
-        mend = f"take one of {', '.join(able)}"
-    what = " with these options" if task in tasks_of(name) else ""
+    what, mend = " with these options", "with other options it is"
+    if task not in METHODS[name].tasks:
+        able = [other for other in METHODS if task in METHODS[other].tasks]
+        what, mend = "", f"take one of {', '.join(able)}"
     raise problem(
         path,
         f"is {name}, which{what} is not defined for task: {task}"
