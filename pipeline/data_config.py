@@ -32,6 +32,7 @@ from pipeline.sources_config import (
     not_only_a_path,
 )
 
+
 def _is_inferred(value: Any) -> bool:
     """Whether `infer` stands there as a key, and not as an environment's name."""
     if not isinstance(value, dict) or "infer" not in value:

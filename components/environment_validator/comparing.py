@@ -34,6 +34,7 @@ class Comparison:
         rows where they are the same); 0.5 is nothing.
       tells: float64 [E]: AUC with which it tells the environment from the others.
       event: which of `Sampled.events` the `auc` is of: the one that it tells best.
+      own: float64 [E]: the diagonal of `auc`, as the mean over all events.
     """
 
     feature: str
@@ -41,7 +42,8 @@ class Comparison:
     distances: np.ndarray
     auc: np.ndarray
     tells: np.ndarray
-    event: int = 0
+    event: int
+    own: np.ndarray
 
 
 def compare(sampled: Sampled) -> list[Comparison]:
@@ -161,8 +163,23 @@ def _compare(feature: Feature, sampled: Sampled) -> Comparison:
     auc = np.stack([_label_auc(counts) for counts in halves])
     own = np.diagonal(auc, axis1=1, axis2=2)
     best = int(np.argmax(np.max(np.nan_to_num(own, nan=-1.0), axis=1, initial=-1.0)))
-    tells = _tells(halves[0])  # of rows, whatever their label
-    return Comparison(feature.name, feature.kind, distances, auc[best], tells, best)
+    return Comparison(
+        feature.name,
+        feature.kind,
+        distances,
+        auc[best],
+        _tells(halves[0]),  # of rows, whatever their label
+        best,
+        mean_of_known(own),
+    )
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """The mean over the first axis of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    count = known.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _halves(feature: Feature, labels: Sequence[np.ndarray]) -> np.ndarray:

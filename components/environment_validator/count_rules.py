@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,40 +52,61 @@ def _label(evidence: Evidence, profile: Profile, asked: Asked, label: str) -> No
     if samples.task == "regression":
         _varies(profile, label, asked)
     elif samples.task == "multiclass":
-        kinds = [f"{name!r}" for name in samples.classes]
-        _classes(profile, dict(zip(kinds, profile.sizes, strict=True)), asked)
+        _classes(profile, samples.classes, asked)
     else:
         negatives, positives = profile.sizes
-        _classes(profile, {"positive": positives, "negative": negatives}, asked)
+        _none_of(["positive"] * (positives == 0), True, profile, asked)
+        _none_of(["negative"] * (negatives == 0), True, profile, asked)
+        _few_of("positive", positives, profile, asked)
+        _few_of("negative", negatives, profile, asked)
 
 
-def _classes(profile: Profile, sizes: Mapping[str, int], asked: Asked) -> None:
+def _classes(profile: Profile, names: Sequence[str], asked: Asked) -> None:
+    """Of many classes not each need be everywhere, but two must."""
+    sizes = dict(zip(names, profile.sizes, strict=True))
+    gone = [f"{name!r}" for name, size in sizes.items() if not size]
+    _none_of(gone, len(gone) > len(names) - 2, profile, asked)
+    there = {name: size for name, size in sizes.items() if size}
+    few = [name for name, size in there.items() if size < asked.bound("positives")]
+    if not few:
+        return
+    rarest = min(few, key=lambda name: there[name])
+    more = len(few) - 1
+    also = f" (and of {more} more class{'es' * (more > 1)})" if more else ""
+    _few_of(f"{rarest!r}{also}", there[rarest], profile, asked)
+
+
+def _none_of(kinds: Sequence[str], alone: bool, profile: Profile, asked: Asked) -> None:
+    if not kinds:
+        return
     name, split, rows = profile.environment, profile.split, profile.rows
+    what = "the label" if alone else "those" if len(kinds) > 1 else "that class"
+    example = "example" if len(kinds) == 1 else "examples"
+    asked.add(
+        "label_support",
+        [name],
+        0,
+        f"{name} has no {named(kinds, _MOST_NAMES)} {example} among {rows:,} in"
+        f" {split}, so nothing of {what} can be learned or measured there; check how"
+        " the label is made, or leave the environment out",
+        split=split,
+        at_most=ERROR if alone else WARN,
+    )
+
+
+def _few_of(kind: str, number: int, profile: Profile, asked: Asked) -> None:
     least = asked.bound("positives")
-    alone = sum(number > 0 for number in sizes.values()) < 2
-    for kind, number in sizes.items():
-        if number == 0:
-            what = "the label" if alone else "that class"
-            asked.add(
-                "label_support",
-                [name],
-                0,
-                f"{name} has no {kind} example among {rows:,} in {split}, so nothing of"
-                f" {what} can be learned or measured there; check how the label is"
-                " made, or leave the environment out",
-                split=split,
-                # Of many classes not each need be everywhere.
-                at_most=ERROR if alone else WARN,
-            )
-        elif number < least:
-            asked.add(
-                "positives",
-                [name],
-                number,
-                f"{name} has {number:,} {kind} examples in {split}, fewer than"
-                f" {least:,.0f}, too few for an interval; {_more(split)}",
-                split=split,
-            )
+    if not 0 < number < least:
+        return
+    name, split = profile.environment, profile.split
+    asked.add(
+        "positives",
+        [name],
+        number,
+        f"{name} has {number:,} {kind} examples in {split}, fewer than {least:,.0f},"
+        f" too few for an interval; {_more(split)}",
+        split=split,
+    )
 
 
 def _varies(profile: Profile, label: str, asked: Asked) -> None:

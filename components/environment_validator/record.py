@@ -63,7 +63,7 @@ def record(
         "duplicates_are_exact": sketch is None or sketch.complete,
         "findings": findings.as_json(found),
         "features": features,
-        "transfer": _plain(_mean(evidence.transfer)),
+        "transfer": _plain(comparing.mean_of_known(evidence.transfer)),
         "checks": {
             name: {"level": c.level, "bound": c.bound, "value": c.value, "asks": c.asks}
             for name, c in settings.checks.items()
@@ -109,14 +109,6 @@ def _label(evidence: Evidence, index: int) -> dict[str, Any]:
         shares = (size / profile.rows for size in profile.sizes)
         return {"classes": dict(zip(samples.classes, shares, strict=True))}
     return {"positives": profile.positives / profile.rows}
-
-
-def _mean(transfer: np.ndarray) -> np.ndarray:
-    """Over the events that have a value; NaN where none has."""
-    known = np.isfinite(transfer)
-    count = known.sum(axis=0)
-    total = np.where(known, transfer, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def errors(kept: Mapping[str, Any]) -> list[findings.Finding]:

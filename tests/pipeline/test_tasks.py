@@ -84,7 +84,9 @@ def test_a_method_that_needs_classes_is_refused_for_a_number(regression, method,
 
 
 def test_a_method_of_one_column_is_refused_for_classes(multiclass):
-    said = refused(multiclass, "train.method={name: wasserstein, options: {on: logits}}")
+    said = refused(
+        multiclass, "train.method={name: wasserstein, options: {on: logits}}"
+    )
     assert "wasserstein, which with these options is not defined" in said
     fit = "train.method={name: wasserstein, options: {on: logits, solver: sliced}}"
     assert load_config(str(multiclass.config), sets=[fit])

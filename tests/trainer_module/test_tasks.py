@@ -289,7 +289,9 @@ def toy_split(task, seed):
         return make_split(features, np.digitize(numbers, [95.0, 105.0]) * 1.0, ids)
     split = make_split(features, numbers, ids)
     scale = LabelScale(float(numbers.mean()), float(numbers.std()))
-    return dataclasses.replace(split, layout=dataclasses.replace(split.layout, scale=scale))
+    return dataclasses.replace(
+        split, layout=dataclasses.replace(split.layout, scale=scale)
+    )
 
 
 def toy_fit(task, **config):

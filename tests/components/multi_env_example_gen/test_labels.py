@@ -155,7 +155,8 @@ def test_ids_reach_the_examples_and_are_counted(tmp_path):
             ids = [
                 e.features.feature["kind"].int64_list.value[0]
                 for e in examples
-                if e.features.feature["environment"].bytes_list.value[0] == name.encode()
+                if e.features.feature["environment"].bytes_list.value[0]
+                == name.encode()
             ]
             if not ids:
                 continue
