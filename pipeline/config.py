@@ -33,7 +33,7 @@ from pipeline.label_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.label_config import Task
 from pipeline.sources_config import Number
 from pipeline.train_config import Train
-from pipeline.tune_config import INVARIANCE, Tune
+from pipeline.tune_config import Tune
 
 MOST_FOLDS = 1000
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,126}[a-z0-9])?$"
@@ -155,8 +155,9 @@ class PipelineConfig(Section):
                 f" {self.task}; name the environments, or the column that tells them",
             )
         self.train.check_task(self.task)
-        if "select" in self.tune.model_fields_set and self.tune.select == INVARIANCE:
-            raise problem(["tune", "select"], self.tune.task_problem(self.task))
+        wrong = self.tune.task_problem(self.task)
+        if wrong and "select" in self.tune.model_fields_set:
+            raise problem(["tune", "select"], wrong)
         return self
 
     @model_validator(mode="after")

@@ -245,8 +245,9 @@ class Train(TrainingSettings):
             _check_task_of(path, term.name, options, task)
         for name, changes in self.methods.items():
             _check_task_of(["train", "methods", name], name, changes.options, task)
-        sections = {(): self, **{("methods", n): m for n, m in self.methods.items()}}
-        for where, section in sections.items():
+        sections: list[tuple[list[str], TrainingSettings]] = [([], self)]
+        sections += [(["methods", n], changes) for n, changes in self.methods.items()]
+        for where, section in sections:
             bound = section.constraint and section.constraint.calibration_slope_spread
             if task != "binary" and bound is not None:
                 raise problem(

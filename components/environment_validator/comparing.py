@@ -50,8 +50,8 @@ def compare(sampled: Sampled) -> list[Comparison]:
     """Compares every feature.
 
     A rule gives each bin (a category, a value, or one of 64 quantile bins of a number;
-    missing is a bin) the log-odds of an event of the label (see `events`), shrunk to the environment's own by ten
-    rows of it.
+    missing is a bin) the log-odds of an event of the label (see `events`), shrunk to
+    the environment's own by ten rows of it.
     """
     return [_compare(feature, sampled) for feature in sampled.features]
 

@@ -167,8 +167,8 @@ def _number_shift(evidence: Evidence, asked: Asked) -> None:
             "label_shift",
             [names[i], names[j]],
             apart,
-            f"the label of {names[i]} (mean {labels[i].mean():.4g}) and {names[j]} (mean"
-            f" {labels[j].mean():.4g}) is {apart:.2f} pooled deviations apart"
+            f"the label of {names[i]} (mean {labels[i].mean():.4g}) and {names[j]}"
+            f" (mean {labels[j].mean():.4g}) is {apart:.2f} pooled deviations apart"
             f" (Wasserstein-1); {_SHIFT}",
         )
 

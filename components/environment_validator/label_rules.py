@@ -60,8 +60,8 @@ def _leak(compared: Comparison, evidence: Evidence, asked: Asked) -> bool:
         "leak",
         [names[i] for i in told],
         max(own[i] for i in told),
-        f"{compared.feature} alone tells {evidence.told(event)} {where} (AUC: {figures}); {mend}:"
-        " exclude it (data.exclude)",
+        f"{compared.feature} alone tells {evidence.told(event)} {where} (AUC:"
+        f" {figures}); {mend}: exclude it (data.exclude)",
         feature=compared.feature,
         # What tells one class of many (Hawaii, of airlines) need not tell the label.
         at_most=ERROR if whole else WARN,
@@ -89,8 +89,8 @@ def _spurious(compared: Comparison, evidence: Evidence, asked: Asked) -> None:
         "spurious",
         [names[best], names[worst]],
         apart,
-        f"what {compared.feature} alone tells of {_of(evidence, event)} in {names[best]} (AUC"
-        f" {own[best]:.3f}) tells {turn} in {names[worst]} ({tried:.3f}); a penalty is"
+        f"what {compared.feature} alone tells of {_of(evidence, event)} in"
+        f" {names[best]} (AUC {own[best]:.3f}) tells {turn} in {names[worst]} ({tried:.3f}); a penalty is"
         " there to unlearn such a feature, or exclude it (data.exclude)",
         feature=compared.feature,
     )

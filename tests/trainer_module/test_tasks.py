@@ -13,6 +13,8 @@ import pytest
 import tensorflow as tf
 from sklearn import linear_model, metrics
 
+from tests.trainer_module import conftest
+from tests.trainer_module.toy import CONFIG, FEATURES, coloured, make_split
 from trainer_module import data, devices, selection
 from trainer_module.fit import fit
 from trainer_module.labels import LabelScale, Moments
@@ -20,9 +22,6 @@ from trainer_module.model import make_model
 from trainer_module.run_fn import run_fn
 from trainer_module.settings import Columns, TrainSettings
 from trainer_module.transform_graph import TransformGraph
-
-from tests.trainer_module import conftest
-from tests.trainer_module.toy import CONFIG, FEATURES, coloured, make_split
 
 COLUMNS = ("distance", "hours per week", "seats")
 LINEAR = {
