@@ -90,8 +90,9 @@ def _spurious(compared: Comparison, evidence: Evidence, asked: Asked) -> None:
         [names[best], names[worst]],
         apart,
         f"what {compared.feature} alone tells of {_of(evidence, event)} in"
-        f" {names[best]} (AUC {own[best]:.3f}) tells {turn} in {names[worst]} ({tried:.3f}); a penalty is"
-        " there to unlearn such a feature, or exclude it (data.exclude)",
+        f" {names[best]} (AUC {own[best]:.3f}) tells {turn} in {names[worst]}"
+        f" ({tried:.3f}); a penalty is there to unlearn such a feature, or exclude it"
+        " (data.exclude)",
         feature=compared.feature,
     )
 
