@@ -282,6 +282,7 @@ def evaluator(
 ) -> Any:
     """Measures the model, and the released one beside it."""
     data = config.data
+    classes = data.label.classes
     return Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
@@ -294,6 +295,7 @@ def evaluator(
             "cluster_by": list(data.split.by),
             "min_examples": config.verdict.min_examples,
             "task": config.task,
+            **({"classes": list(classes)} if classes else {}),
             "weight": data.weight,
             "buckets": {f: list(e) for f, e in config.evaluate.buckets.items()},
         },
