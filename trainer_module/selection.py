@@ -37,6 +37,7 @@ class Score:
       slope_variance: of the slope.
       gain: how much lower the risk is than that of a constant.
       gain_error: standard error of the gain.
+      has_slope: whether the task has a slope at all.
     """
 
     risk: float
@@ -44,11 +45,13 @@ class Score:
     slope_variance: float
     gain: float
     gain_error: float
+    has_slope: bool = True
 
     @property
     def counts(self) -> bool:
         """Whether it is clearly better than a constant, and has a positive slope."""
-        return self.gain > NORMAL_95 * self.gain_error and self.slope > 0
+        rises = self.slope > 0 or not self.has_slope
+        return self.gain > NORMAL_95 * self.gain_error and rises
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +128,11 @@ def score(
     gain = float(shares @ gains)
     # Of a weighted mean: sum of (share (d - mean))^2.
     error = float(np.sqrt(np.sum((shares * (gains - gain)) ** 2)))
-    slope = Slope(math.nan, math.nan)
-    if task == "binary":
+    slope, has_slope = Slope(math.nan, math.nan), task == "binary"
+    if has_slope:
         slope = calibration_slope(x, y, weights)
-    return Score(float(shares @ losses), slope.value, slope.variance, gain, error)
+    risk = float(shares @ losses)
+    return Score(risk, slope.value, slope.variance, gain, error, has_slope)
 
 
 Losses = tuple[np.ndarray, np.ndarray]  # of the model, and of the best constant; [N]

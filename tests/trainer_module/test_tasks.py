@@ -15,7 +15,8 @@ from sklearn import linear_model, metrics
 
 from tests.trainer_module import conftest
 from tests.trainer_module.toy import CONFIG, FEATURES, coloured, make_split
-from trainer_module import data, devices, selection
+from trainer_module import data, devices, selection, tuning
+from trainer_module.errors import SetupError
 from trainer_module.fit import fit
 from trainer_module.labels import LabelScale, Moments
 from trainer_module.model import make_model
@@ -348,6 +349,36 @@ def test_a_constraint_and_early_stopping_see_risks_in_variances():
     assert history.best_step == min(worst, key=worst.get)
 
 
+@pytest.mark.parametrize(
+    "rule", ["worst_training_environment", selection.LEAVE_ONE_OUT]
+)
+def test_a_search_chooses_by_risks_under_every_task(rule, tmp_path):
+    settings = TrainSettings.from_config(
+        CONFIG | {"task": "regression", "batch_size": 600, "steps": 60}
+    )
+    space = tuning.Space([1.0, 1.0], [0, 0], [1e-4, 0.1], [1.0])
+    tuner = tuning.InvarianceTuner(settings, FEATURES, space, 2, rule, str(tmp_path))
+    splits = [toy_split("regression", seed) for seed in (0, 1)]
+    tuner.search(train=splits[0], evaluation=splits[1])
+    results = tuner.results
+    figures = [
+        trial["worst_risk"]
+        if rule == "worst_training_environment"
+        else np.mean(trial["left_out"])
+        for trial in results["trials"]
+    ]
+    assert len(figures) == 2 and results["chosen"] == int(np.argmin(figures))
+
+
+def test_a_search_by_slopes_needs_a_binary_label(tmp_path):
+    settings = TrainSettings.from_config(CONFIG | {"task": "regression"})
+    space = tuning.Space([1.0, 1.0], [0, 0], [0.1, 0.1], [1.0])
+    with pytest.raises(SetupError, match="binary label, and the task is regression"):
+        tuning.InvarianceTuner(
+            settings, FEATURES, space, 2, selection.INVARIANCE, str(tmp_path)
+        )
+
+
 def test_scores_of_a_regression_are_squared_errors():
     random = np.random.default_rng(0)
     y, weights = random.normal(size=200), random.uniform(0.5, 2, 200)
@@ -359,7 +390,9 @@ def test_scores_of_a_regression_are_squared_errors():
     r_squared = metrics.r2_score(y, outputs, sample_weight=weights)
     constant = np.average((y - np.average(y, weights=weights)) ** 2, weights=weights)
     assert found.gain == pytest.approx(r_squared * constant)
-    assert np.isnan(found.slope)
+    assert np.isnan(found.slope) and found.counts
+    worse = selection.score(-outputs[:, None], y, weights, "regression")
+    assert not worse.counts
 
 
 def test_scores_of_classes_are_cross_entropies():
