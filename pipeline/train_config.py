@@ -103,7 +103,8 @@ class EarlyStopping(Section):
 
     It is its risk on the eval split that counts, from `penalty.anneal_steps` on;
     `patience` evaluations in a row without a risk lower by `min_delta` are the end. The
-    weights with the lowest risk are exported.
+    weights with the lowest risk are exported. Risks of a regression are in variances of
+    the label.
     """
 
     patience: Count = 3
@@ -116,7 +117,7 @@ class Constraint(Section):
     From `penalty.anneal_steps` on, the penalties' weights are multiplied by a number
     that rises while a bound is not kept and falls while all are: by at most
     exp(`rate`) every so many steps (`every`; `log_every` if not given), and within
-    1 / `most` and `most`.
+    1 / `most` and `most`. Risks of a regression are in variances of the label.
     """
 
     risk_gap: Annotated[float, Field(gt=0)] | None = None
