@@ -151,6 +151,8 @@ class Inspector:
             split_by=options.split_by,
             key=key,
             candidates=tuple(f.name for f in seen.feature if f.name in features),
+            task=options.task,
+            classes=options.classes,
         )
         profiler = profiles.Profiler(columns)
         found, parts = [], []

@@ -3,12 +3,32 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from components.evaluator.results import SliceResult
 
-METRICS = ("auc", "log_loss", "accuracy", "calibration_slope")
+# Of each environment; the first two of a task make the figures of a run.
+METRICS = {
+    "binary": ("auc", "log_loss", "accuracy", "calibration_slope"),
+    "multiclass": ("accuracy", "log_loss", "balanced_accuracy", "calibration_slope"),
+    "regression": (
+        "r_squared",
+        "mean_squared_error",
+        "mean_absolute_error",
+        "calibration_slope",
+    ),
+}
+TITLES = {
+    "auc": "AUC",
+    "log_loss": "Log loss",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "r_squared": "R²",
+    "mean_squared_error": "Squared error",
+    "mean_absolute_error": "Absolute error",
+    "calibration_slope": "Slope",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +48,44 @@ class Column:
     digits: int = 3
 
 
-COLUMNS = (
-    Column("auc_mean", "AUC, mean", "high"),
-    Column("auc_worst", "AUC, worst", "high"),
-    Column("auc_gap", "AUC gap", "low"),
-    Column("auc_held_out", "AUC, held out", "high"),
-    Column("log_loss_mean", "log loss, mean", "low"),
-    Column("log_loss_held_out", "log loss, held out", "low"),
-    Column("slope_training", "slope, training", "one", 2),
-    Column("slope_spread", "slope spread", "low", 2),
-    Column("slope_held_out", "slope, held out", "one", 2),
-)
+def _columns() -> tuple[Column, ...]:
+    columns = []
+    for score, title in (("auc", "AUC"), ("accuracy", "accuracy"), ("r_squared", "R²")):
+        columns += [
+            Column(f"{score}_mean", f"{title}, mean", "high"),
+            Column(f"{score}_worst", f"{title}, worst", "high"),
+            Column(f"{score}_gap", f"{title} gap", "low"),
+            Column(f"{score}_held_out", f"{title}, held out", "high"),
+        ]
+    for loss, title in (
+        ("log_loss", "log loss"),
+        ("mean_squared_error", "squared error"),
+    ):
+        columns += [
+            Column(f"{loss}_mean", f"{title}, mean", "low"),
+            Column(f"{loss}_held_out", f"{title}, held out", "low"),
+        ]
+    return (
+        *columns,
+        Column("slope_training", "slope, training", "one", 2),
+        Column("slope_spread", "slope spread", "low", 2),
+        Column("slope_held_out", "slope, held out", "one", 2),
+    )
+
+
+COLUMNS = _columns()  # of all tasks; a run has the figures of its own
+
+
+def metrics_of(known: Collection[str]) -> tuple[str, ...]:
+    """The metrics of `METRICS` by which the task of an evaluation is shown.
+
+    Args:
+      known: names of what was measured.
+    """
+    if "mean_squared_error" in known:
+        return METRICS["regression"]
+    of_classes = "accuracy" in known and "auc" not in known
+    return METRICS["multiclass" if of_classes else "binary"]
 
 
 def environments_of(
@@ -64,13 +111,18 @@ def environments_of(
         found[name] = {
             "split": result.split,
             "examples": result.examples,
-            **{metric: result.metrics[metric].value for metric in METRICS},
+            **{
+                metric: result.metrics[metric].value
+                if metric in result.metrics
+                else math.nan
+                for metric in metrics_of(result.metrics)
+            },
         }
     return found
 
 
 def figures_of(environments: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The figures of one run, by the keys of `COLUMNS`; NaN where there is none.
+    """The figures of one run, by the keys of `COLUMNS`; NaN where one is undefined.
 
     Means, worst values and gaps are over the training environments on `eval`. Of
     several held-out ones the worst counts; of slopes the one farthest from 1.
@@ -81,15 +133,16 @@ def figures_of(environments: Mapping[str, Mapping[str, Any]]) -> dict[str, float
     def values(entries: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
         return [float(entry[metric]) for entry in entries]
 
-    aucs, losses = values(training, "auc"), values(training, "log_loss")
+    score, loss = metrics_of({name for e in environments.values() for name in e})[:2]
+    scores, losses = values(training, score), values(training, loss)
     slopes = values(training, "calibration_slope")
     return {
-        "auc_mean": _mean(aucs),
-        "auc_worst": _extreme(min, aucs),
-        "auc_gap": _extreme(max, aucs) - _extreme(min, aucs),
-        "auc_held_out": _extreme(min, values(held_out, "auc")),
-        "log_loss_mean": _mean(losses),
-        "log_loss_held_out": _extreme(max, values(held_out, "log_loss")),
+        f"{score}_mean": _mean(scores),
+        f"{score}_worst": _extreme(min, scores),
+        f"{score}_gap": _extreme(max, scores) - _extreme(min, scores),
+        f"{score}_held_out": _extreme(min, values(held_out, score)),
+        f"{loss}_mean": _mean(losses),
+        f"{loss}_held_out": _extreme(max, values(held_out, loss)),
         "slope_training": _farthest_from_one(slopes),
         "slope_spread": _extreme(max, slopes) - _extreme(min, slopes),
         "slope_held_out": _farthest_from_one(values(held_out, "calibration_slope")),
@@ -110,12 +163,15 @@ def summarize(
       deviation], the latter NaN for one seed.
     """
     rows = []
+    known = {key for run in runs if run["error"] is None for key in run["figures"]}
     for method in methods:
         mine = [run for run in runs if run["method"] == method]
         done = [run["figures"] for run in mine if run["error"] is None]
         figures = {}
         for column in COLUMNS:
-            values = [figures[column.key] for figures in done]
+            if column.key not in known:
+                continue
+            values = [found[column.key] for found in done]
             spread = statistics.stdev(values) if len(values) > 1 else math.nan
             figures[column.key] = [_mean(values), spread]
         rows.append(
@@ -134,7 +190,7 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
     return [
         column
         for column in COLUMNS
-        if any(not math.isnan(row["figures"][column.key][0]) for row in rows)
+        if any(not math.isnan(_figure(row, column)[0]) for row in rows)
     ]
 
 
@@ -142,7 +198,7 @@ def best_of(rows: Sequence[Mapping[str, Any]], column: Column) -> set[str]:
     """Methods whose mean is the best of a column to the digits that are shown."""
     if column.best is None:
         return set()
-    means = {row["method"]: row["figures"][column.key][0] for row in rows}
+    means = {row["method"]: _figure(row, column)[0] for row in rows}
     shown = {m: round(v, column.digits) for m, v in means.items() if not math.isnan(v)}
 
     def badness(value: float) -> float:
@@ -156,7 +212,22 @@ def best_of(rows: Sequence[Mapping[str, Any]], column: Column) -> set[str]:
 
 def numbers(entry: Mapping[str, Any]) -> list[str]:
     """`METRICS` of an environment as text; `-` where undefined."""
-    return ["-" if math.isnan(entry[m]) else f"{entry[m]:.3f}" for m in METRICS]
+    values = [entry[metric] for metric in metrics_of(entry)]
+    return ["-" if math.isnan(value) else f"{value:.3f}" for value in values]
+
+
+def titles_of(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of the columns of `numbers`."""
+    return [TITLES[metric] for metric in metrics_of(entries[0] if entries else ())]
+
+
+def figure_cell(row: Mapping[str, Any], column: Column) -> str:
+    """A figure of a row of `summarize` as text; `-` where there is none."""
+    return cell(_figure(row, column), column.digits)
+
+
+def _figure(row: Mapping[str, Any], column: Column) -> Sequence[float]:
+    return row["figures"].get(column.key, (math.nan, math.nan))
 
 
 def cell(figures: Sequence[float], digits: int) -> str:

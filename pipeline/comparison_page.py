@@ -10,12 +10,11 @@ from components.invariance_validator import svg
 from pipeline import comparison, pages, tables
 
 _PLOTTED = (
-    "auc_worst",
-    "auc_gap",
-    "auc_held_out",
-    "log_loss_held_out",
-    "slope_training",
-    "slope_held_out",
+    *("auc_worst", "auc_gap", "auc_held_out"),
+    *("accuracy_worst", "accuracy_gap", "accuracy_held_out"),
+    *("r_squared_worst", "r_squared_gap", "r_squared_held_out"),
+    *("log_loss_held_out", "mean_squared_error_held_out"),
+    *("slope_training", "slope_held_out"),
 )
 _ROW = 24  # pixels
 
@@ -25,7 +24,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = comparison.columns_of(rows)
     lines = [["method", *(column.title for column in columns), "seeds"]]
     for row in rows:
-        cells = [comparison.cell(row["figures"][c.key], c.digits) for c in columns]
+        cells = [comparison.figure_cell(row, column) for column in columns]
         lines.append([row["method"], *cells, str(row["seeds"])])
     return tables.markdown(lines)
 
@@ -50,7 +49,7 @@ def page(document: Mapping[str, Any]) -> str:
                 **row,
                 "cells": [
                     {
-                        "text": comparison.cell(row["figures"][c.key], c.digits),
+                        "text": comparison.figure_cell(row, c),
                         "best": len(rows) > 1 and row["method"] in best[c.key],
                     }
                     for c in columns
@@ -70,6 +69,9 @@ def page(document: Mapping[str, Any]) -> str:
             {"title": c.title, "svg": _plot(c, document, f"plot-{i}")}
             for i, c in enumerate(c for c in columns if c.key in _PLOTTED)
         ],
+        titles=comparison.titles_of(
+            [e for run in runs for e in run["environments"].values()]
+        ),
         lines=[
             {
                 "method": run["method"],
@@ -89,7 +91,8 @@ def page(document: Mapping[str, Any]) -> str:
 def _plot(column: comparison.Column, document: Mapping[str, Any], prefix: str) -> str:
     """Runs as dots, a line for each method, and the mean."""
     methods = [row["method"] for row in document["methods"]]
-    means = [row["figures"][column.key][0] for row in document["methods"]]
+    rows = document["methods"]
+    means = [row["figures"].get(column.key, [np.nan])[0] for row in rows]
     told = [f"{m} {v:.{column.digits}f}" for m, v in zip(methods, means, strict=True)]
     with svg.styled():
         top, bottom = 6, 28

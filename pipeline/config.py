@@ -28,9 +28,10 @@ from pipeline.config_types import (
     problem,
     short,
 )
-from pipeline.data_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.data_config import Data
 from pipeline.inspect_config import Inspect
+from pipeline.label_config import ENVIRONMENT as ENVIRONMENT
+from pipeline.label_config import Task
 from pipeline.load_check_config import LoadCheck
 from pipeline.sources_config import Number
 from pipeline.train_config import Train
@@ -125,7 +126,7 @@ class PipelineConfig(Section):
         examples=["flights"], json_schema_extra={"pattern": _NAME}
     )
     root: LocalPath = Field(default="runs-root", validate_default=True)
-    task: Literal["binary"] = "binary"
+    task: Task = "binary"
     data: Data
     inspect: Inspect = Inspect()
     train: Train = Train()
@@ -146,6 +147,23 @@ class PipelineConfig(Section):
     _file: str = PrivateAttr("the config")
     _lines: dict[tuple[str | int, ...], int] = PrivateAttr(default_factory=dict)
     _origins: dict[tuple[str | int, ...], str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> "PipelineConfig":
+        self.data.label.check_task(self.task)
+        if self.task == "binary":
+            return self
+        if self.data.inferred is not None:
+            raise problem(
+                ["data", "environments", "infer"],
+                f"tells rows apart by what they do to a binary label, and task is"
+                f" {self.task}; name the environments, or the column that tells them",
+            )
+        self.train.check_task(self.task)
+        wrong = self.tune.task_problem(self.task)
+        if wrong and "select" in self.tune.model_fields_set:
+            raise problem(["tune", "select"], wrong)
+        return self
 
     @model_validator(mode="after")
     def _enough_environments(self) -> "PipelineConfig":

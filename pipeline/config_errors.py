@@ -17,7 +17,6 @@ _LATER = {
     ("vertex",): "pipelines run on this machine only; remove the section",
     ("metadata",): "the metadata is SQLite under `root`; remove the key",
     ("train", "where"): "training runs on this machine only; write local",
-    ("task",): "only binary classification is built; write binary",
     ("push", "to"): "models go to a folder only; write filesystem",
     ("push", "endpoint"): "models go to a folder only; remove the key",
 }

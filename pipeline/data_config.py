@@ -23,6 +23,7 @@ from pipeline.config_types import (
     short,
 )
 from pipeline.inferred_config import InferredEnvironments
+from pipeline.label_config import ENVIRONMENT, Label, as_label
 from pipeline.sources_config import (
     EACH,
     ColumnEnvironments,
@@ -30,54 +31,6 @@ from pipeline.sources_config import (
     Values,
     not_only_a_path,
 )
-
-ENVIRONMENT = "environment"
-
-
-class Label(Section):
-    """What is forecast: a column of 0 and 1, or a number above a threshold."""
-
-    name: Column
-    from_column: Column | None = Field(default=None, alias="from")
-    above: float | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Label":
-        if self.above is not None and self.from_column is None:
-            raise problem(
-                ["above"],
-                "has no `from` beside it; name the column that is compared with"
-                f" {self.above:g}",
-            )
-        if self.from_column is not None and self.above is None:
-            raise problem(
-                ["from"],
-                "has no `above` beside it; say above which value the label is 1, or"
-                f" write `label: {self.from_column}` where the column holds 0 and 1",
-            )
-        if self.from_column == self.name:
-            raise problem(
-                ["name"],
-                f"is {self.name!r}, the column that it is made from; give the label a"
-                " name of its own",
-            )
-        if self.name == ENVIRONMENT:
-            raise problem(
-                ["name"],
-                f"is {ENVIRONMENT!r}, where every example's environment stands",
-            )
-        return self
-
-    @property
-    def column(self) -> str:
-        """The column of the data that it is, or is made from."""
-        return self.from_column or self.name
-
-
-def _label(value: Any) -> Any:
-    if value is None:
-        raise ValueError("is empty; name the column that is forecast")
-    return {"name": value} if isinstance(value, str) else value
 
 
 def _is_inferred(value: Any) -> bool:
@@ -193,7 +146,7 @@ class Data(Section):
     label: Annotated[
         Label,
         BeforeValidator(
-            _label,
+            as_label,
             json_schema_input_type=Label | str,
         ),
     ] = Field(examples=["late"])
@@ -294,7 +247,10 @@ class Data(Section):
         """Columns that the config wants as numbers, sorted."""
         named = self.features.named
         found = {*named["numeric"], *named["bucketized"], *named["dense"]}
-        found.update(name for name in (self.label.column, self.weight) if name)
+        if self.label.classes is None:
+            found.add(self.label.column)
+        if self.weight:
+            found.add(self.weight)
         if self.naming and self.naming.bins:
             found.add(self.naming.column)
         return tuple(sorted(found))

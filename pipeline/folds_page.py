@@ -10,15 +10,7 @@ from components.invariance_validator.judging import SEVERITY
 from pipeline import comparison, pages, tables
 from pipeline.config import ENVIRONMENT
 
-_SHOWN = (
-    "auc_held_out",
-    "auc_mean",
-    "log_loss_held_out",
-    "log_loss_mean",
-    "slope_held_out",
-    "slope_training",
-)
-COLUMNS = tuple(c for key in _SHOWN for c in comparison.COLUMNS if c.key == key)
+_SHOWN = ("held_out", "mean")
 _MOST = 60  # characters of a name
 _MOST_OF_REASON = 600
 
@@ -43,24 +35,37 @@ def measured(fold: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 "split": split,
                 "examples": fold["environments"][name][split],
                 **{
-                    metric: math.nan if values[metric] is None else values[metric]
-                    for metric in comparison.METRICS
+                    metric: math.nan if values.get(metric) is None else values[metric]
+                    for metric in comparison.metrics_of(values)
                 },
             }
     return found
 
 
-def _cells(fold: Mapping[str, Any]) -> list[str]:
+def columns_of(folds: Sequence[Mapping[str, Any]]) -> list[comparison.Column]:
+    """Figures that are shown: score, loss and slope, held out and in training."""
+    names = {n for fold in folds for e in measured(fold).values() for n in e}
+    score, loss = comparison.metrics_of(names)[:2]
+    keys = [f"{metric}_{part}" for metric in (score, loss) for part in _SHOWN]
+    keys += ["slope_held_out", "slope_training"]
+    return [c for key in keys for c in comparison.COLUMNS if c.key == key]
+
+
+def _cells(fold: Mapping[str, Any], columns: Sequence[comparison.Column]) -> list[str]:
     figures = comparison.figures_of(measured(fold))
-    return [comparison.cell([figures[c.key], math.nan], c.digits) for c in COLUMNS]
+    return [
+        comparison.cell([figures.get(c.key, math.nan), math.nan], c.digits)
+        for c in columns
+    ]
 
 
 def table(folds: Sequence[Mapping[str, Any]]) -> list[str]:
     """The folds as lines of a Markdown table, columns aligned."""
-    lines = [["held out", "verdict", *(column.title for column in COLUMNS)]]
+    columns = columns_of(folds)
+    lines = [["held out", "verdict", *(column.title for column in columns)]]
     for fold in folds:
         name = tables.brief(fold["environment"]).replace("|", "\\|")
-        lines.append([name, fold["verdict"] or "failed", *_cells(fold)])
+        lines.append([name, fold["verdict"] or "failed", *_cells(fold, columns)])
     return tables.markdown(lines)
 
 
@@ -73,23 +78,27 @@ def page(name: str, seconds: float, summary: Mapping[str, Any]) -> str:
       summary: what `summary.json` holds.
     """
     folds = summary["folds"]
+    columns = columns_of(folds)
     return pages.render(
         "folds.html.j2",
         name=name,
         facts=f"{summary['method']}, {datetime.date.today()}, {seconds:.0f} s",
         headline=_headline(folds),
         colors=dots.COLORS,
-        columns=COLUMNS,
+        columns=columns,
         rows=[
             {
                 "name": svg.shortened(fold["environment"], _MOST),
                 "verdict": fold["verdict"],
-                "cells": _cells(fold),
+                "cells": _cells(fold, columns),
                 "worst": _worst(fold),
                 "report": fold["report"],
             }
             for fold in folds
         ],
+        titles=comparison.titles_of(
+            [e for fold in folds for e in measured(fold).values()]
+        ),
         lines=[
             {
                 "held_out": svg.shortened(fold["environment"], _MOST),

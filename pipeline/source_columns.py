@@ -109,9 +109,9 @@ def _check_label(
     joint: Schema,
     partial: set[str],
 ) -> None:
-    """As at ingestion: the label is in every environment, and a number."""
+    """As at ingestion: the label is in every environment, and what the task wants."""
     label = config.data.label
-    spec = {"name": label.name, "from": label.from_column, "above": label.above}
+    spec = label.spec(config.task)
     try:
         for environment, files in schemas.items():
             one = {n: c for schema in files.values() for n, c in schema.items()}

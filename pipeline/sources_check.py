@@ -321,7 +321,12 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
             f"  {part}{f', {source.spans}' if source.spans else ''}"
         )
     label = config.data.label
-    made = f" = {label.from_column} > {label.above:g}" if label.from_column else ""
+    made = f" = {label.from_column}" if label.from_column else ""
+    made += "" if label.above is None else f" > {label.above:g}"
+    if label.classes is not None:
+        made += f", {len(label.classes)} classes (X)"
+    elif config.task == "regression":
+        made += ", a number"
     if config.data.each:
         names = config.data.training or findings.environments
         yield f"  diagnosis   {_in_turn(names)}; nothing is released"

@@ -76,6 +76,7 @@ def custom_config(
         features |= {k: features[k] or [] for k in ("numeric", "categorical")}
     return {
         "task": config.task,
+        "classes": data.label.classes and len(data.label.classes),
         "label": data.label.name,
         "weight": data.weight,
         "environment": ENVIRONMENT,
@@ -166,12 +167,9 @@ def inferrer(config: PipelineConfig, manifest: Any, settings: dict[str, Any]) ->
 def ingestion_spec(config: PipelineConfig) -> shards.Spec:
     """How rows become split, labelled examples."""
     data = config.data
-    label: dict[str, Any] = {"name": data.label.name}
-    if data.label.from_column is not None:
-        label |= {"from": data.label.from_column, "above": data.label.above}
     share = data.split.eval
     return shards.Spec(
-        label=label,
+        label=data.label.spec(config.task),
         eval_fraction=share if isinstance(share, float) else 0.5,
         eval_time=data.split.time,
         eval_column=data.split.column,
@@ -216,6 +214,8 @@ def environment_validator(
             exclude=(*data.exclude, *filter(None, [data.split.column])),
             features=tuple(n for names in named.values() for n in names) or None,
             categorical=named["categorical"],
+            task=config.task,
+            classes=data.label.classes or (),
         ),
         inspect=inspect,
     )
@@ -285,6 +285,7 @@ def evaluator(
 ) -> Any:
     """Measures the model, and the released one beside it."""
     data = config.data
+    classes = data.label.classes
     return Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
@@ -297,6 +298,7 @@ def evaluator(
             "cluster_by": list(data.split.by),
             "min_examples": config.verdict.min_examples,
             "task": config.task,
+            **({"classes": list(classes)} if classes else {}),
             "weight": data.weight,
             "buckets": {f: list(e) for f, e in config.evaluate.buckets.items()},
             "attacks": [

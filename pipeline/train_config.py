@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.config_types import Count, Section, nearest, problem, short
-from trainer_module.methods import METHODS
+from trainer_module.methods import METHODS, tasks_of
 
 
 def _method(name: str) -> str:
@@ -103,7 +103,8 @@ class EarlyStopping(Section):
 
     It is its risk on the eval split that counts, from `penalty.anneal_steps` on;
     `patience` evaluations in a row without a risk lower by `min_delta` are the end. The
-    weights with the lowest risk are exported.
+    weights with the lowest risk are exported. Risks of a regression are in variances of
+    the label.
     """
 
     patience: Count = 3
@@ -116,7 +117,7 @@ class Constraint(Section):
     From `penalty.anneal_steps` on, the penalties' weights are multiplied by a number
     that rises while a bound is not kept and falls while all are: by at most
     exp(`rate`) every so many steps (`every`; `log_every` if not given), and within
-    1 / `most` and `most`.
+    1 / `most` and `most`. Risks of a regression are in variances of the label.
     """
 
     risk_gap: Annotated[float, Field(gt=0)] | None = None
@@ -233,6 +234,29 @@ class Train(TrainingSettings):
             )
         return self
 
+    def check_task(self, task: str) -> None:
+        """Refuses methods and constraints that a task does not have.
+
+        Raises:
+          PydanticCustomError: at the key below the whole config.
+        """
+        for i, term in enumerate(self.method):
+            path: list[str | int] = ["train", "method", i]
+            options = {**self.options, **term.options}
+            _check_task_of(path, term.name, options, task)
+        for name, changes in self.methods.items():
+            _check_task_of(["train", "methods", name], name, changes.options, task)
+        sections: list[tuple[list[str], TrainingSettings]] = [([], self)]
+        sections += [(["methods", n], changes) for n, changes in self.methods.items()]
+        for where, section in sections:
+            bound = section.constraint and section.constraint.calibration_slope_spread
+            if task != "binary" and bound is not None:
+                raise problem(
+                    ["train", *where, "constraint", "calibration_slope_spread"],
+                    f"compares calibration slopes of a binary label, and task is"
+                    f" {task}; bound risk_gap instead",
+                )
+
     @property
     def anneal_steps(self) -> int:
         """Steps until the penalty has its weight."""
@@ -266,6 +290,23 @@ class Train(TrainingSettings):
             }
             for term in self.method
         ]
+
+
+def _check_task_of(
+    path: list[str | int], name: str, options: Options, task: str
+) -> None:
+    legal = tasks_of(name, options)
+    if task in legal:
+        return
+    what, mend = " with these options", "with other options it is"
+    if task not in METHODS[name].tasks:
+        able = [other for other in METHODS if task in METHODS[other].tasks]
+        what, mend = "", f"take one of {', '.join(able)}"
+    raise problem(
+        path,
+        f"is {name}, which{what} is not defined for task: {task}"
+        f" ({' and '.join(legal) or 'none'} only); {mend}",
+    )
 
 
 def _check_options(path: list[str | int], name: str, options: Options) -> None:

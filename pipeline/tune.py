@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline import local_runner, run_log, tables
 from pipeline.config import PipelineConfig
+from pipeline.errors import ConfigError
 
 TUNING = "tuning.json"
 
@@ -30,6 +31,8 @@ def tune(config: PipelineConfig, *, debug: bool = False) -> int:
       ConfigError, DataError: nothing could be tuned.
       KeyboardInterrupt: after the log was closed.
     """
+    if wrong := config.tune.task_problem(config.task):
+        raise ConfigError(f"{config.place('tune', 'select')} {wrong}")
     with run_log.begun(config.root, "tunings", "trial") as (folder, say):
         trials = config.tune.trials
         say(f"{config.name}: {config.method_label}, {trials} trials")

@@ -22,6 +22,7 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
+INVARIANCE = "invariance"
 Positive = Annotated[float, Field(gt=0)]
 Range = Annotated[
     tuple[Positive, Positive], BeforeValidator(_pair), AfterValidator(_ordered)
@@ -56,6 +57,16 @@ class Tune(Section):
         BeforeValidator(_factors, json_schema_input_type=Positive | list[Positive]),
         Field(min_length=1),
     ] = (0.5, 1.0, 2.0)
+
+    def task_problem(self, task: str) -> str | None:
+        """Why models of a task cannot be chosen by the rule; None: they can."""
+        if self.select != INVARIANCE or task == "binary":
+            return None
+        return (
+            f"is {INVARIANCE}, which compares the calibration slopes of a binary label,"
+            f" and task is {task}; choose by worst_training_environment,"
+            " leave_one_environment_out or training_environments"
+        )
 
     def space(self, train: Train) -> dict[str, list[float]]:
         """The ranges as `custom_config["tune"]["space"]` takes them, all filled in."""

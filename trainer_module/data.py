@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer_module.features import ENVIRONMENT, LABEL, WEIGHT, Feature
-from trainer_module.settings import Columns
+from trainer_module.labels import LabelScale, Moments, check_labels
+from trainer_module.settings import Columns, TrainSettings
 from trainer_module.transform_graph import TransformGraph
 
 READ_BATCH = 4096
@@ -35,7 +36,8 @@ class Rows:
 
     Attributes:
       features: name -> [B, width] float32 or [B, 1] int32.
-      labels: [B, 1] float32.
+      labels: [B, 1] float32: 0 or 1, ids of classes, or a regression's numbers in
+        deviations from their mean.
       weights: [B] float32, or None where no column holds weights.
       environment_ids: [B] int32.
     """
@@ -53,10 +55,12 @@ class Layout:
     Attributes:
       features: the model's inputs.
       weighted: whether there is a column of weights.
+      scale: what labels are standardised by; packed they are as they were.
     """
 
     features: tuple[Feature, ...]
     weighted: bool
+    scale: LabelScale = LabelScale()
 
     @property
     def floats(self) -> list[tuple[str, int]]:
@@ -70,6 +74,11 @@ class Layout:
         names = [f.name for f in self.features if f.cardinality is not None]
         return [(name, 1) for name in [*names, ENVIRONMENT]]
 
+    @property
+    def label_at(self) -> int:
+        """The label's column in the matrix of floats; a weight follows it."""
+        return sum(width for _, width in self.floats) - 1 - self.weighted
+
     def pack(self, transformed: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Packs what the transform graph returns."""
 
@@ -82,7 +91,7 @@ class Layout:
         return join(self.floats, tf.float32), join(self.ids, tf.int32)
 
     def unpack(self, floats: tf.Tensor, ids: tf.Tensor) -> Rows:
-        """Undoes `pack`."""
+        """Undoes `pack`, and standardises the labels."""
         parts: dict[str, tf.Tensor] = {}
         for pairs, packed in ((self.floats, floats), (self.ids, ids)):
             split = tf.split(packed, [width for _, width in pairs], axis=1)
@@ -90,7 +99,7 @@ class Layout:
         weights = parts.pop(WEIGHT) if self.weighted else None
         return Rows(
             features=parts,
-            labels=parts.pop(LABEL),
+            labels=self.scale.standardise(parts.pop(LABEL)),
             weights=None if weights is None else tf.reshape(weights, [-1]),
             environment_ids=tf.reshape(parts.pop(ENVIRONMENT), [-1]),
         )
@@ -106,6 +115,7 @@ class Split:
       counts: [E] rows of each environment.
       stream: packed batches in the order of the files, read anew each time.
       memory: both matrices, or None where they don't fit.
+      label_moments: of the labels of the training environments.
     """
 
     layout: Layout
@@ -113,6 +123,7 @@ class Split:
     counts: np.ndarray
     stream: tf.data.Dataset
     memory: tuple[tf.Tensor, tf.Tensor] | None
+    label_moments: Moments = dataclasses.field(default_factory=Moments)
 
     def batches(self, batch_size: int = EVAL_BATCH) -> tf.data.Dataset:
         """Packed batches of every row once, in order; the last one may be smaller."""
@@ -232,11 +243,38 @@ class Split:
         return rows.rebatch(share, drop_remainder=True).prefetch(4)
 
 
+def load_splits(
+    files: Sequence[Sequence[str]], graph: TransformGraph, settings: TrainSettings
+) -> list[Split]:
+    """Reads and transforms the training split and others.
+
+    Args:
+      files: of each split, its file patterns; those of the training split first. Its
+        labels tell the scale of a regression's.
+      graph: the transform graph.
+      settings: columns and task.
+
+    Raises:
+      ValueError: as `load_split` does.
+    """
+    columns, classes = settings.columns, settings.classes
+    splits: list[Split] = []
+    for patterns in files:
+        split = load_split(patterns, graph, columns, classes=classes)
+        if settings.task == "regression":
+            scale = splits[0].layout.scale if splits else split.label_moments.scale
+            layout = dataclasses.replace(split.layout, scale=scale)
+            split = dataclasses.replace(split, layout=layout)
+        splits.append(split)
+    return splits
+
+
 def load_split(
     patterns: Sequence[str],
     graph: TransformGraph,
     columns: Columns,
     max_bytes: int = MAX_BYTES,
+    classes: int | None = None,
 ) -> Split:
     """Reads and transforms a split.
 
@@ -245,21 +283,24 @@ def load_split(
       graph: the transform graph.
       columns: label, weight, environment.
       max_bytes: of the transformed rows; a larger split is streamed.
+      classes: number of classes of a multiclass task, else None.
 
     Returns:
       The split, in memory if it fits.
 
     Raises:
-      ValueError: no file matches, there are no rows, or a row has no label or a weight
-        that is missing or negative.
+      ValueError: no file matches, there are no rows, or a row has no label, one that is
+        no class, or a weight that is missing or negative.
     """
     layout = Layout(graph.features, weighted=columns.weight is not None)
     stream = _transformed(patterns, graph, layout)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     counts = np.zeros(len(columns.environments), np.int64)
     used = total = 0
-    for floats, ids in _checked(stream, layout, columns):
+    moments = Moments()
+    for floats, ids in _checked(stream, layout, columns, classes):
         total += len(ids)
+        moments.add(floats[ids[:, -1] >= 0, layout.label_at])
         counts += np.bincount(ids[ids[:, -1] >= 0, -1], minlength=len(counts))
         used += floats.nbytes + ids.nbytes
         if used <= max_bytes:
@@ -278,7 +319,7 @@ def load_split(
             )
     else:
         _LOG.info("%d rows need %d MB: streamed from files", total, used >> 20)
-    return Split(layout, columns.environments, counts, stream, memory)
+    return Split(layout, columns.environments, counts, stream, memory, moments)
 
 
 def read_examples(patterns: Sequence[str]) -> tf.data.Dataset:
@@ -323,18 +364,12 @@ def _transformed(
 
 
 def _checked(
-    stream: tf.data.Dataset, layout: Layout, columns: Columns
+    stream: tf.data.Dataset, layout: Layout, columns: Columns, classes: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """NumPy batches, refused where labels or weights can't be trained with."""
-    names = [name for name, width in layout.floats for _ in range(width)]
-    label = names.index(LABEL)
     for floats, ids in stream.as_numpy_iterator():
-        if not np.isfinite(floats[:, label]).all():
-            raise ValueError(
-                f"Label {columns.label!r} is missing or not finite in some examples: "
-                "drop them before training"
-            )
-        if layout.weighted and not (floats[:, names.index(WEIGHT)] >= 0).all():
+        check_labels(floats[:, layout.label_at], columns.label, classes)
+        if layout.weighted and not (floats[:, -1] >= 0).all():
             raise ValueError(
                 f"Weight {columns.weight!r} is missing or negative in some examples; "
                 "expected a number >= 0"

@@ -13,8 +13,9 @@
 
 The first three give the same scores. Binary: `logits` [N, 1] and `probabilities`
 [N, 1]; multiclass: `logits` and `probabilities` [N, K]; regression: `predictions`
-[N, 1]. The fourth gives features by name. Which of them an attack may move is in
-`assets.extra/perturbable.json`: feature -> {"missing": its indicator or null}.
+[N, 1], in the label's own unit. The fourth gives features by name. Which of them an
+attack may move is in `assets.extra/perturbable.json`: feature -> {"missing": its
+indicator or null}.
 
 In `raw` a missing value is NaN, the empty string or the smallest int64, by dtype. Names
 of columns are those of features.py's `argument_name`; `assets.extra/raw_columns.json`
@@ -34,6 +35,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from trainer_module.features import Feature, argument_name
 from trainer_module.keras3 import keras
+from trainer_module.labels import LabelScale
 from trainer_module.model import call_model
 from trainer_module.perturbations import INDICATOR, MOVABLE
 from trainer_module.preprocessing import is_missing
@@ -48,19 +50,27 @@ PERTURBABLE_FILE = os.path.join("assets.extra", "perturbable.json")
 class ServedModel(tf.Module):
     """The network behind the transform graph; tracks both, so that both are saved."""
 
-    def __init__(self, model: keras.Model, graph: TransformGraph, task: str) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        graph: TransformGraph,
+        task: str,
+        scale: LabelScale | None = None,
+    ) -> None:
         """Joins a trained network and the graph that its features came from.
 
         Args:
           model: takes features by name.
           graph: the transform graph.
           task: "binary", "multiclass" or "regression".
+          scale: what a regression's labels were standardised by, or None.
         """
         super().__init__()
         self.model = model
         self.trackables = graph.trackables()
         self._graph = graph
         self._task = task
+        self._scale = scale or LabelScale()
 
     def score_transformed(
         self, features: Mapping[str, tf.Tensor]
@@ -74,7 +84,7 @@ class ServedModel(tf.Module):
         }
         logits = tf.cast(call_model(self.model, inputs, False)[0], tf.float32)
         if self._task == "regression":
-            return {"predictions": logits}
+            return {"predictions": self._scale.undo(logits)}
         squash = tf.sigmoid if self._task == "binary" else tf.nn.softmax
         return {"logits": logits, "probabilities": squash(logits)}
 
@@ -138,6 +148,7 @@ def export_model(
     task: str,
     examples: Iterable[bytes],
     folder: str,
+    scale: LabelScale | None = None,
 ) -> None:
     """Writes a SavedModel with its warm-up requests and what an attack may move.
 
@@ -147,8 +158,9 @@ def export_model(
       task: "binary", "multiclass" or "regression".
       examples: some real serialized tf.Examples, for the warm-up.
       folder: where to write, local or remote.
+      scale: what a regression's labels were standardised by, or None.
     """
-    served = ServedModel(model, graph, task)
+    served = ServedModel(model, graph, task, scale)
     tf.saved_model.save(served, folder, signatures=served.signatures())
     write_warmup(examples, graph.feature_spec, folder)
     write_perturbable(graph.features, folder)

@@ -95,7 +95,9 @@ class _Run:
         self._settings = settings
         self._strategy = strategy
         device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        self.history = History(method=settings.method, device=device)
+        self.history = History(settings.method, device, settings.task)
+        if settings.task == "regression":
+            self.history.label_scale = dataclasses.asdict(train.layout.scale)
         if settings.constraint is not None:
             self.history.bounds = settings.constraint.bounds
         self._done = 0

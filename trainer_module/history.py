@@ -18,6 +18,12 @@ class History:
     Attributes:
       method: names of the methods, joined by +.
       device: "CPU" or "GPU".
+      task: "binary", "multiclass" or "regression". Risks are log losses in nats; of a
+        regression squared errors in variances of the label, so that 1 is the risk of
+        its mean.
+      label_scale: mean and deviation that a regression's label was standardised by;
+        risk * deviation^2 is the mean squared error in the label's own unit. None for
+        the other tasks.
       steps: steps done when a record was made.
       penalty: mean penalty since the record before, without its weight. Of several,
         the mean by weight, so that weight * penalty is what the loss held.
@@ -35,6 +41,8 @@ class History:
 
     method: str
     device: str
+    task: str = "binary"
+    label_scale: dict[str, float] | None = None
     steps: list[int] = dataclasses.field(default_factory=list)
     penalty: list[float] = dataclasses.field(default_factory=list)
     weight: list[float] = dataclasses.field(default_factory=list)

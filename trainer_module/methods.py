@@ -303,6 +303,23 @@ def checked(function: Function) -> Function:
     return penalty  # type: ignore[return-value]
 
 
+def tasks_of(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The tasks that a method is defined for with some of its options.
+
+    Args:
+      name: in `METHODS`.
+      options: those that are not its defaults.
+    """
+    info = METHODS[name]
+    given = {**info.defaults, **(options or {})}
+    not_for = set()
+    if given.get("conditional"):
+        not_for.add("regression")
+    if given.get("solver") == "exact_1d" and given.get("on") == "logits":
+        not_for.add("multiclass")  # of which the logits have more than one column
+    return tuple(task for task in info.tasks if task not in not_for)
+
+
 def check_methods(methods: Sequence[str | Mapping[str, Any]]) -> None:
     """Checks a list of methods as it stands in a config.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer_module import devices
 from trainer_module.checkpoints import folder_of, remove
-from trainer_module.data import load_split, read_examples
+from trainer_module.data import load_splits, read_examples
 from trainer_module.export import WARMUP_EXAMPLES, export_model
 from trainer_module.fit import fit
 from trainer_module.model import make_model
@@ -41,11 +41,8 @@ def run_fn(fn_args: Any) -> None:
     devices.seed_everything(settings.seed, settings.engine.deterministic)
     strategy = devices.make_strategy()
     graph = TransformGraph.open(fn_args.transform_graph_path, config)
-    splits = [
-        load_split(patterns, graph, settings.columns)
-        for patterns in (fn_args.train_files, fn_args.eval_files)
-        if patterns
-    ]
+    files = [f for f in (fn_args.train_files, fn_args.eval_files) if f]
+    splits = load_splits(files, graph, settings)
     _LOG.info("Data loaded after %.1f s", time.monotonic() - started)
     with strategy.scope():
         model = make_model(
@@ -61,7 +58,8 @@ def run_fn(fn_args: Any) -> None:
     examples = _some_examples(fn_args.train_files)
     chief = devices.is_chief(strategy)
     folder = fn_args.serving_model_dir if chief else tempfile.mkdtemp()
-    export_model(model, graph, settings.task, examples, folder)
+    scale = splits[0].layout.scale
+    export_model(model, graph, settings.task, examples, folder, scale)
     _LOG.info("Exported after %.1f s", time.monotonic() - started)
     if chief and checkpoints is not None:
         remove(checkpoints)

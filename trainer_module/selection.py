@@ -1,6 +1,7 @@
 """Which of several models to take, by what the training environments alone say.
 
-The rules are those of docs/decisions/0006. A binary task; risks are log losses.
+The rules are those of docs/decisions/0006. Risks are log losses, or squared errors of a
+regression's standardised label; calibration slopes are a binary task's alone.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import special
 
-from trainer_module.calibration import calibration_slope
+from trainer_module.calibration import Slope, calibration_slope
 
 INVARIANCE = "invariance"
 LEAVE_ONE_OUT = "leave_one_environment_out"
@@ -30,11 +32,12 @@ class Score:
     """A model in one training environment, on its eval rows.
 
     Attributes:
-      risk: mean log loss.
-      slope: calibration slope; NaN where there is none.
+      risk: mean loss.
+      slope: calibration slope; NaN where there is none, as in other tasks than binary.
       slope_variance: of the slope.
       gain: how much lower the risk is than that of a constant.
       gain_error: standard error of the gain.
+      has_slope: whether the task has a slope at all.
     """
 
     risk: float
@@ -42,11 +45,13 @@ class Score:
     slope_variance: float
     gain: float
     gain_error: float
+    has_slope: bool = True
 
     @property
     def counts(self) -> bool:
         """Whether it is clearly better than a constant, and has a positive slope."""
-        return self.gain > NORMAL_95 * self.gain_error and self.slope > 0
+        rises = self.slope > 0 or not self.has_slope
+        return self.gain > NORMAL_95 * self.gain_error and rises
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,28 +106,63 @@ class Trial:
 
 
 def score(
-    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+    logits: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    task: str = "binary",
 ) -> Score:
     """Scores a model in one environment.
 
     Args:
-      logits: [N] float.
-      labels: [N], 0 or 1.
+      logits: [N, K] float; [N] where K is 1.
+      labels: [N]: 0 or 1, ids of classes, or standardised numbers.
       weights: [N] >= 0, or None for equal ones.
+      task: "binary", "multiclass" or "regression".
     """
     weights = np.ones(len(labels)) if weights is None else weights
     x, y = logits.astype(np.float64), labels.astype(np.float64)
+    x = x if task == "multiclass" else x.reshape(-1)
     shares = weights / weights.sum()
-    losses = np.logaddexp(0.0, x) - y * x
-    base = float(shares @ y)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        constant = -np.where(y > 0.5, np.log(base), np.log1p(-base))
+    losses, constant = _LOSSES[task](x, y, shares)
     gains = constant - losses
     gain = float(shares @ gains)
     # Of a weighted mean: sum of (share (d - mean))^2.
     error = float(np.sqrt(np.sum((shares * (gains - gain)) ** 2)))
-    slope = calibration_slope(x, y, weights)
-    return Score(float(shares @ losses), slope.value, slope.variance, gain, error)
+    slope, has_slope = Slope(math.nan, math.nan), task == "binary"
+    if has_slope:
+        slope = calibration_slope(x, y, weights)
+    risk = float(shares @ losses)
+    return Score(risk, slope.value, slope.variance, gain, error, has_slope)
+
+
+Losses = tuple[np.ndarray, np.ndarray]  # of the model, and of the best constant; [N]
+
+
+def _log_loss(x: np.ndarray, y: np.ndarray, shares: np.ndarray) -> Losses:
+    base = float(shares @ y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        constant = -np.where(y > 0.5, np.log(base), np.log1p(-base))
+    return np.logaddexp(0.0, x) - y * x, constant
+
+
+def _cross_entropy(x: np.ndarray, y: np.ndarray, shares: np.ndarray) -> Losses:
+    ids = y.astype(int)
+    base = np.bincount(ids, shares, x.shape[1])
+    own = np.take_along_axis(x, ids[:, None], axis=1)[:, 0]
+    with np.errstate(divide="ignore"):
+        constant = -np.log(base[ids])
+    return special.logsumexp(x, axis=1) - own, constant
+
+
+def _squared_error(x: np.ndarray, y: np.ndarray, shares: np.ndarray) -> Losses:
+    return (x - y) ** 2, (y - float(shares @ y)) ** 2
+
+
+_LOSSES = {
+    "binary": _log_loss,
+    "multiclass": _cross_entropy,
+    "regression": _squared_error,
+}
 
 
 def figure(trial: Trial, rule: str) -> float:

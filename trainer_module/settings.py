@@ -131,7 +131,7 @@ class StoppingSettings:
       patience: evaluations in a row without a lower risk of the worst training
         environment on its eval split. Those before the penalty has its full weight do
         not count.
-      min_delta: what counts as lower.
+      min_delta: what counts as lower; of a regression in variances of the label.
     """
 
     patience: int = 3
@@ -157,7 +157,7 @@ class ConstraintSettings:
 
     Attributes:
       risk_gap: the most that the risks of two training environments may differ by on
-        the eval split, or None.
+        the eval split, or None; of a regression in variances of the label.
       calibration_slope_spread: the same of their calibration slopes; binary only.
       every: steps between two updates of the multiplier; None for `log_every`. They
         come with the next record, and not before the penalty has its full weight.

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras_tuner
+import numpy as np
 import tensorflow as tf
 from keras_tuner.engine import base_tuner
 
 from trainer_module import devices, selection
 from trainer_module.checkpoints import folder_of
-from trainer_module.data import Split, load_split
+from trainer_module.data import Split, load_splits
 from trainer_module.errors import SetupError
 from trainer_module.features import Feature
 from trainer_module.fit import fit
@@ -57,10 +58,8 @@ def tuner_fn(fn_args: Any) -> Result:
     settings = TrainSettings.from_config(config)
     devices.use_devices(settings.engine.accelerators)
     graph = TransformGraph.open(fn_args.transform_graph_path, config)
-    train, evaluation = (
-        load_split(patterns, graph, settings.columns)
-        for patterns in (fn_args.train_files, fn_args.eval_files)
-    )
+    files = [fn_args.train_files, fn_args.eval_files]
+    train, evaluation = load_splits(files, graph, settings)
     tune = dict(config["tune"])
     inputs = [fn_args.train_files, fn_args.eval_files, fn_args.transform_graph_path]
     root = config.get("checkpoints") or fn_args.working_dir
@@ -170,9 +169,15 @@ class InvarianceTuner(base_tuner.BaseTuner):
 
         Raises:
           ValueError: unknown rule.
-          SetupError: one training environment, of which none can be left out.
+          SetupError: one training environment, of which none can be left out, or a rule
+            that the task does not have.
         """
         selection.figure(selection.Trial(()), rule)  # raises for an unknown one
+        if rule == selection.INVARIANCE and settings.task != "binary":
+            raise SetupError(
+                f"{rule} compares the calibration slopes of a binary label, and the "
+                f"task is {settings.task}: choose by {selection.LEAVE_ONE_OUT}"
+            )
         names = settings.columns.environments
         if rule == selection.LEAVE_ONE_OUT and len(names) < 2:
             raise SetupError(
@@ -238,7 +243,7 @@ class InvarianceTuner(base_tuner.BaseTuner):
                     f"Training environment {name!r} has no rows in the eval split, "
                     "by which models are chosen"
                 )
-            scores.append(selection.score(logits[rows, 0], labels[rows], weights[rows]))
+            scores.append(_score(settings.task, rows, logits, labels, weights))
         left_out = []
         if self.rule == selection.LEAVE_ONE_OUT:
             for index in range(len(scores)):
@@ -248,9 +253,8 @@ class InvarianceTuner(base_tuner.BaseTuner):
                 predict = Predictor(model, train.layout)
                 logits, labels, ids, weights = predict(evaluation)
                 rows = ids == index
-                left_out.append(
-                    selection.score(logits[rows, 0], labels[rows], weights[rows]).risk
-                )
+                found = _score(settings.task, rows, logits, labels, weights)
+                left_out.append(found.risk)
         return selection.Trial(scores, left_out)
 
     def train(
@@ -312,6 +316,12 @@ class InvarianceTuner(base_tuner.BaseTuner):
             return [self.oracle.get_space()]
         trial_id = list(self._records)[chosen]
         return [self.oracle.get_trial(trial_id).hyperparameters]
+
+
+def _score(task: str, rows: np.ndarray, *outputs: np.ndarray) -> selection.Score:
+    """Of some of the rows that a `Predictor` gave logits, labels and weights of."""
+    logits, labels, weights = (part[rows] for part in outputs)
+    return selection.score(logits, labels, weights, task)
 
 
 def _without(settings: TrainSettings, index: int) -> TrainSettings:

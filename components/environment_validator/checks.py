@@ -56,7 +56,9 @@ CHECKS: dict[str, Check] = {
         float("inf"),
     ),
     "label_support": Check(
-        ERROR, "each environment has both classes in each of its splits"
+        ERROR,
+        "each environment has both classes in each of its splits; of more, two are"
+        " enough and the others a warning; a number varies",
     ),
     "positives": Check(
         WARN,
@@ -76,7 +78,11 @@ CHECKS: dict[str, Check] = {
         float("inf"),
     ),
     "label_shift": Check(
-        WARN, "the share of positives of two environments differs by less", "max", 0.2
+        WARN,
+        "the share of positives, or of any class, of two environments differs by less;"
+        " a label that is a number is less apart (Wasserstein-1, pooled deviations)",
+        "max",
+        0.2,
     ),
     "label_agreement": Check(
         ERROR,
@@ -219,7 +225,7 @@ CHECKS: dict[str, Check] = {
     ),
     "label_drift": Check(
         WARN,
-        "the share of positives differs from the last released run's by less",
+        "the label differs from the last released run's by less, as in label_shift",
         "max",
         0.05,
     ),

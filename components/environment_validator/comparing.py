@@ -33,6 +33,8 @@ class Comparison:
         learned in the environment of the row and tried in that of the column (on other
         rows where they are the same); 0.5 is nothing.
       tells: float64 [E]: AUC with which it tells the environment from the others.
+      event: which of `Sampled.events` the `auc` is of: the one that it tells best.
+      own: float64 [E]: the diagonal of `auc`, as the mean over all events.
     """
 
     feature: str
@@ -40,14 +42,16 @@ class Comparison:
     distances: np.ndarray
     auc: np.ndarray
     tells: np.ndarray
+    event: int
+    own: np.ndarray
 
 
 def compare(sampled: Sampled) -> list[Comparison]:
     """Compares every feature.
 
     A rule gives each bin (a category, a value, or one of 64 quantile bins of a number;
-    missing is a bin) the log-odds of the label, shrunk to the environment's own by ten
-    rows of it.
+    missing is a bin) the log-odds of an event of the label (see `events`), shrunk to
+    the environment's own by ten rows of it.
     """
     return [_compare(feature, sampled) for feature in sampled.features]
 
@@ -56,11 +60,17 @@ def transfer(sampled: Sampled) -> np.ndarray:
     """AUC of naive Bayes over all features, learned in one environment, tried in each.
 
     Returns:
-      float64 [E, E]: rows learned in, columns tried in; NaN where a class is missing.
+      float64 [V, E, E], for each event of the label: rows learned in, columns tried in;
+      NaN where the event is always there, or never.
     """
+    return np.stack([_transfer(sampled, event.labels) for event in sampled.events])
+
+
+def _transfer(sampled: Sampled, labels: Sequence[np.ndarray]) -> np.ndarray:
+    """[E, E] for one event."""
     size = len(sampled.environments)
     learned = [
-        [_scores(_counts(f, sampled, e, half)) for f in sampled.features]
+        [_scores(_counts(f, labels, e, half)) for f in sampled.features]
         for e in range(size)
         for half in (None, 0, 1)
     ]
@@ -68,13 +78,13 @@ def transfer(sampled: Sampled) -> np.ndarray:
     for i, j in itertools.product(range(size), range(size)):
         if i != j:
             scores = _total(sampled.features, j, learned[3 * i])
-            found[i, j] = _auc_of_rows(scores, sampled.labels[j])
+            found[i, j] = _auc_of_rows(scores, labels[j])
             continue
-        rows = np.arange(len(sampled.labels[i])) % 2
+        rows = np.arange(len(labels[i])) % 2
         halves = [
             _auc_of_rows(
                 _total(sampled.features, i, learned[3 * i + 2 - half])[rows == half],
-                sampled.labels[i][rows == half],
+                labels[i][rows == half],
             )
             for half in (0, 1)
         ]
@@ -149,22 +159,49 @@ def _compare(feature: Feature, sampled: Sampled) -> Comparison:
         else:
             found = wasserstein(feature.values[i], feature.values[j])
         distances[i, j] = distances[j, i] = found
-    halves = np.stack(
-        [[_counts(feature, sampled, e, half) for half in (0, 1)] for e in range(size)]
-    )
+    halves = [_halves(feature, event.labels) for event in sampled.events]
+    auc = np.stack([_label_auc(counts) for counts in halves])
+    own = np.diagonal(auc, axis1=1, axis2=2)
+    best = int(np.argmax(np.max(np.nan_to_num(own, nan=-1.0), axis=1, initial=-1.0)))
     return Comparison(
-        feature.name, feature.kind, distances, _label_auc(halves), _tells(halves)
+        feature.name,
+        feature.kind,
+        distances,
+        auc[best],
+        _tells(halves[0]),  # of rows, whatever their label
+        best,
+        mean_of_known(own),
+    )
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """The mean over the first axis of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    count = known.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _halves(feature: Feature, labels: Sequence[np.ndarray]) -> np.ndarray:
+    """Counts of every other row and of the rest; int64 [E, 2, bins, 2]."""
+    return np.stack(
+        [
+            [_counts(feature, labels, e, half) for half in (0, 1)]
+            for e in range(len(labels))
+        ]
     )
 
 
 def _counts(
-    feature: Feature, sampled: Sampled, environment: int, half: int | None = None
+    feature: Feature,
+    labels: Sequence[np.ndarray],
+    environment: int,
+    half: int | None = None,
 ) -> np.ndarray:
     """Rows by bin and class, of all or of every other row; int64 [bins, 2]."""
     rows = slice(None) if half is None else slice(half, None, 2)
     bins = feature.bins[environment][rows]
-    labels = sampled.labels[environment][rows]
-    joint = bins * 2 + labels
+    joint = bins * 2 + labels[environment][rows]
     return np.bincount(joint, minlength=feature.num_bins * 2).reshape(-1, 2)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.environment_validator import comparing, sampled
+from components.environment_validator import comparing, events, sampled
 from components.environment_validator.profiles import Profile
 from components.environment_validator.repeats import Repeats
 
@@ -23,7 +23,8 @@ class Evidence:
       repeats: how often rows and keys occur.
       sampled: the sampled rows of the environments that are compared.
       comparisons: of each feature.
-      transfer: AUC of naive Bayes, learned in one environment and tried in each.
+      transfer: AUC of naive Bayes for each event of the label, learned in one
+        environment and tried in each; [V, E, E].
       counts: of the Examples artifact.
       schema: of the examples.
       reference: of the last released run, see `record.reference`; {} for none.
@@ -57,11 +58,20 @@ class Evidence:
         """Whether an environment of `sampled.environments` is trained on."""
         return index < self.sampled.num_training
 
-    def classes(self, index: int) -> tuple[int, int]:
-        """Sampled positives and negatives of an environment."""
-        labels = self.sampled.labels[index]
+    def classes(self, index: int, event: int = 0) -> tuple[int, int]:
+        """Sampled rows of an environment with and without an event of the label."""
+        labels = self.sampled.events[event].labels[index]
         positives = int(labels.sum())
         return positives, len(labels) - positives
+
+    def told(self, event: int) -> str:
+        """An event of the label, as a sentence names it."""
+        return self.sampled.events[event].told
+
+    @property
+    def sure(self) -> float:
+        """Standard errors by which what features tell of the label is judged."""
+        return events.sure(len(self.sampled.events))
 
 
 def missing_rates(profiles: Sequence[Profile]) -> dict[str, list[float]]:

@@ -53,6 +53,8 @@ class Options:
       exclude: columns that the model never sees.
       features: the candidates; None: all that are left.
       categorical: of them, numbers that are names.
+      task: binary, multiclass or regression.
+      classes: their names, for multiclass.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Options:
     exclude: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
     categorical: tuple[str, ...] = ()
+    task: str = "binary"
+    classes: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """The exec property."""
@@ -181,6 +185,8 @@ def _columns(
         split_by=options.split_by,
         key=settings.key,
         candidates=tuple(n for n in wanted if n in there and n not in never),
+        task=options.task,
+        classes=options.classes,
     )
 
 

@@ -28,20 +28,27 @@ def judge(evidence: Evidence, asked: Asked) -> None:
         _too_few(evidence, asked)
 
 
-def _error(evidence: Evidence, auc: float, *environments: int) -> float:
+def _error(evidence: Evidence, event: int, auc: float, *environments: int) -> float:
     """Standard error of an AUC, or of the difference of AUCs of some environments."""
-    errors = [comparing.standard_error(auc, *evidence.classes(e)) for e in environments]
+    errors = [
+        comparing.standard_error(auc, *evidence.classes(e, event)) for e in environments
+    ]
     return float(np.hypot.reduce(errors))
 
 
 def _leak(compared: Comparison, evidence: Evidence, asked: Asked) -> bool:
+    """Whether the feature alone tells all of the label somewhere."""
     names, own = evidence.sampled.environments, np.diag(compared.auc)
     bound = asked.bound("leak")
     known = [i for i in range(len(names)) if not np.isnan(own[i])]
-    told = [i for i in known if own[i] - 2 * _error(evidence, own[i], i) >= bound]
+    event, sure = compared.event, evidence.sure
+    told = [
+        i for i in known if own[i] - sure * _error(evidence, event, own[i], i) >= bound
+    ]
     if not told:
         return False
     figures = ", ".join(f"{names[i]} {own[i]:.3f}" for i in known[:6])
+    whole = max(compared.own[i] for i in told) >= bound
     everywhere = len(told) == len(known)
     if everywhere:
         where = "in every environment"
@@ -53,11 +60,13 @@ def _leak(compared: Comparison, evidence: Evidence, asked: Asked) -> bool:
         "leak",
         [names[i] for i in told],
         max(own[i] for i in told),
-        f"{compared.feature} alone tells the label {where} (AUC: {figures}); {mend}:"
-        " exclude it (data.exclude)",
+        f"{compared.feature} alone tells {evidence.told(event)} {where} (AUC:"
+        f" {figures}); {mend}: exclude it (data.exclude)",
         feature=compared.feature,
+        # What tells one class of many (Hawaii, of airlines) need not tell the label.
+        at_most=ERROR if whole else WARN,
     )
-    return True
+    return whole
 
 
 def _spurious(compared: Comparison, evidence: Evidence, asked: Asked) -> None:
@@ -68,7 +77,8 @@ def _spurious(compared: Comparison, evidence: Evidence, asked: Asked) -> None:
     best = int(np.nanargmax(own))
     worst = int(np.nanargmin(auc[best]))
     apart = own[best] - auc[best, worst]
-    sure = 2 * _error(evidence, 0.5, best, worst)
+    event = compared.event
+    sure = evidence.sure * _error(evidence, event, 0.5, best, worst)
     if own[best] < _TELLS or worst == best or apart - sure <= asked.bound("spurious"):
         return
     tried = auc[best, worst]
@@ -79,22 +89,32 @@ def _spurious(compared: Comparison, evidence: Evidence, asked: Asked) -> None:
         "spurious",
         [names[best], names[worst]],
         apart,
-        f"what {compared.feature} alone tells of the label in {names[best]} (AUC"
-        f" {own[best]:.3f}) tells {turn} in {names[worst]} ({tried:.3f}); a penalty is"
-        " there to unlearn such a feature, or exclude it (data.exclude)",
+        f"what {compared.feature} alone tells of {_of(evidence, event)} in"
+        f" {names[best]} (AUC {own[best]:.3f}) tells {turn} in {names[worst]}"
+        f" ({tried:.3f}); a penalty is there to unlearn such a feature, or exclude it"
+        " (data.exclude)",
         feature=compared.feature,
     )
 
 
+def _of(evidence: Evidence, event: int) -> str:
+    """An event after `tells of`."""
+    return evidence.told(event).removeprefix("whether ")
+
+
 def _agreement(evidence: Evidence, asked: Asked) -> None:
-    names, auc = evidence.sampled.environments, evidence.transfer
+    for event in range(len(evidence.sampled.events)):
+        _agreement_on(event, evidence, asked)
+
+
+def _agreement_on(event: int, evidence: Evidence, asked: Asked) -> None:
+    names, auc = evidence.sampled.environments, evidence.transfer[event]
     pairs = []
     for i, j in itertools.combinations(range(len(names)), 2):
         both = min(auc[i, i], auc[j, j])
         least = max(auc[i, j], auc[j, i])
-        if both >= _TELLS and least + 2 * _error(evidence, 0.5, i, j) <= asked.bound(
-            "label_agreement"
-        ):
+        error = evidence.sure * _error(evidence, event, 0.5, i, j)
+        if both >= _TELLS and least + error <= asked.bound("label_agreement"):
             pairs.append((i, j))
     if not pairs:
         return
@@ -114,10 +134,11 @@ def _agreement(evidence: Evidence, asked: Asked) -> None:
         "label_agreement",
         [names[odd], names[other]],
         auc[other, odd],
-        f"what tells the label in {names[other]} tells its opposite in {names[odd]}"
+        f"what tells {evidence.told(event)} in {names[other]} tells its opposite in"
+        f" {names[odd]}"
         f" (AUC {auc[other, odd]:.3f}, where {auc[odd, odd]:.3f} is possible); {mend}",
-        # What is held out may differ in just this: then it is no error.
-        at_most=ERROR if within else WARN,
+        # What is held out may differ in just this, and one class of many may: no error.
+        at_most=ERROR if within and len(evidence.sampled.events) == 1 else WARN,
     )
 
 
@@ -127,9 +148,10 @@ def _alike(evidence: Evidence, asked: Asked) -> None:
     if rows < _ROWS_TO_CALL_ALIKE:
         return
     noise = 3 / np.sqrt(rows)
-    shares = [float(labels.mean()) for labels in evidence.sampled.labels[:size]]
-    if max(shares) - min(shares) > _ALIKE_SHARE + noise / 2:
-        return
+    for event in evidence.sampled.events:
+        shares = [float(labels.mean()) for labels in event.labels[:size]]
+        if max(shares) - min(shares) > _ALIKE_SHARE + noise / 2:
+            return
     for compared in evidence.comparisons:
         most = np.nanmax(np.nan_to_num(compared.distances[:size, :size]))
         number = compared.kind == "number"
@@ -157,7 +179,7 @@ def _too_few(evidence: Evidence, asked: Asked) -> None:
         own = np.diag(auc)
         i, j = np.unravel_index(np.nanargmax(_gaps(auc)), auc.shape)
         gap = own[i] - auc[i, j]
-        sure = _SURE * _error(evidence, 0.5, int(i), int(j))
+        sure = _SURE * _error(evidence, compared.event, 0.5, int(i), int(j))
         if own[i] >= 0.5 + _EFFECT and gap - sure >= _EFFECT:
             differ.append((gap, compared.feature))
     if len(differ) < size:

@@ -62,9 +62,7 @@ def drift(evidence: Evidence, asked: Asked) -> None:
         before = reference.get(profile.environment)
         if before is None:
             continue
-        _label_drift(
-            profile.environment, profile.positives / profile.rows, before, asked
-        )
+        _label_drift(evidence, i, before, asked)
         for feature in evidence.sampled.features:
             values = feature.values[i]
             if feature.kind == CATEGORY and feature.name in before["categories"]:
@@ -97,14 +95,36 @@ def drift(evidence: Evidence, asked: Asked) -> None:
                 )
 
 
-def _label_drift(name: str, share: float, before: dict, asked: Asked) -> None:
-    moved = abs(share - before["positives"])
-    if moved > asked.bound("label_drift"):
-        asked.add(
-            "label_drift",
-            [name],
-            moved,
-            f"the label is positive in {percent(share)} of {name} and was in"
-            f" {percent(before['positives'])} of the last released run; check that it"
-            " still means the same",
+def _label_drift(evidence: Evidence, index: int, before: dict, asked: Asked) -> None:
+    """The label of an environment against what it was."""
+    samples, profile = evidence.sampled, evidence.compared[index]
+    name, mend = profile.environment, "check that it still means the same"
+    if samples.task == "regression":
+        if "label" not in before:
+            return
+        now = units.quantiles(samples.labels[index])
+        moved = units.distance(now, np.array(before["label"], float))
+        sentence = (
+            f"the label of {name} has moved by {moved:.2f} pooled deviations"
+            f" (Wasserstein-1) since the last released run; {mend}"
         )
+    else:
+        then = before.get("classes", {})
+        if "positives" in before:
+            then = {"1": before["positives"]}
+        shares = {"1": profile.positives / profile.rows}
+        if samples.task == "multiclass":
+            pairs = zip(samples.classes, profile.sizes, strict=True)
+            shares = {key: size / profile.rows for key, size in pairs}
+        apart = {key: abs(shares[key] - then[key]) for key in shares if key in then}
+        if not apart:
+            return
+        key = max(apart, key=lambda k: apart[k])
+        moved = apart[key]
+        what = "positive" if samples.task == "binary" else key
+        sentence = (
+            f"the label is {what} in {percent(shares[key])} of {name} and was in"
+            f" {percent(then[key])} of the last released run; {mend}"
+        )
+    if moved > asked.bound("label_drift"):
+        asked.add("label_drift", [name], moved, sentence)

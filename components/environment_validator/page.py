@@ -59,6 +59,7 @@ def section(kept: Mapping[str, Any]) -> markupsafe.Markup:
         rows=_heat_rows(kept, pairs),
         more=max(0, len(kept["features"]) - _MOST_FEATURES),
         transfer=_transfer(kept),
+        event=_event(kept),
         sampled=max(kept["sampled"], default=0),
         exact=kept["duplicates_are_exact"],
         checks=kept["checks"],
@@ -94,11 +95,30 @@ def _counts(kept: Mapping[str, Any]) -> dict[str, Any]:
         cells = []
         for split in splits:
             c = found.get(split)
-            share = f"{100 * c['positives'] / c['examples']:.1f} %" if c else ""
+            share = _label(c, kept) if c else ""
             cells.append((f"{c['examples']:,}" if c else "–", share))
         role = "training" if name in training else "held out"
         rows.append({"name": name, "role": role, "cells": cells})
     return {"splits": splits, "rows": rows}
+
+
+def _label(counts: Mapping[str, Any], kept: Mapping[str, Any]) -> str:
+    """The share of positives, or from how many to how many a class has."""
+    task = kept.get("task", "binary")
+    if task == "binary":
+        return f"{100 * counts['positives'] / counts['examples']:.1f} % positive"
+    if task == "multiclass":
+        return f"{min(counts['sizes']):,}–{max(counts['sizes']):,} a class"
+    return ""
+
+
+def _event(kept: Mapping[str, Any]) -> str:
+    """What of the label is told, in words."""
+    if kept.get("task") == "multiclass":
+        return "each class against the rest (the mean of all)"
+    if kept.get("task") == "regression" and kept["features"]:
+        return str(kept["features"][0]["event"])
+    return "the label"
 
 
 def _features(kept: Mapping[str, Any]) -> list[dict[str, Any]]:

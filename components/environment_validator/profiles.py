@@ -39,6 +39,8 @@ class Columns:
       split_by: columns that are kept on one side of the split.
       key: columns that name a row; () for none.
       candidates: what the model may see.
+      task: binary, multiclass or regression.
+      classes: their names, for multiclass.
     """
 
     schema: schema_pb2.Schema
@@ -49,6 +51,13 @@ class Columns:
     split_by: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    task: str = "binary"
+    classes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the label has; 0 for a number."""
+        return {"binary": 2, "regression": 0}.get(self.task, len(self.classes))
 
 
 @dataclasses.dataclass
@@ -57,13 +66,13 @@ class Partial:
 
     Attributes:
       rows: how many.
-      positives: of them.
+      sizes: of them of each class, int64; [0] for a regression.
       statistics: TFDV's accumulators.
       sample: the rows of smallest hash, with the hash in a column.
     """
 
     rows: int
-    positives: int
+    sizes: np.ndarray
     statistics: list[Any]
     sample: pa.Table
 
@@ -76,7 +85,7 @@ class Profile:
       split: train, eval or ood.
       environment: its name.
       rows: how many.
-      positives: of them.
+      sizes: of them of each class; () for a regression.
       statistics: TFDV's.
       sample: up to SAMPLE_ROWS rows: the candidates and the label, a list's values as
         columns `name[3]`; text as text, numbers as float64; null where missing.
@@ -85,9 +94,14 @@ class Profile:
     split: str
     environment: str
     rows: int
-    positives: int
+    sizes: tuple[int, ...]
     statistics: statistics_pb2.DatasetFeatureStatistics
     sample: pa.Table
+
+    @property
+    def positives(self) -> int:
+        """Rows of class 1 of a binary label."""
+        return self.sizes[1] if len(self.sizes) > 1 else 0
 
 
 class Profiler:
@@ -113,7 +127,7 @@ class Profiler:
         """
         columns = self._columns
         names = _single(batch, columns.environment, split)
-        labels = _labels(batch, columns.label, split)
+        labels = _labels(batch, columns, split)
         hashes = self._hashes(batch)
         encoded = names.dictionary_encode()
         found: dict[str, Partial] = {}
@@ -126,7 +140,7 @@ class Profiler:
             text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
             found[text] = Partial(
                 len(rows),
-                int(labels[rows].sum()),
+                _sizes(labels[rows], columns.num_classes),
                 [g.add_input(g.create_accumulator(), mine) for g in self._generators],
                 self._sample(mine, hashes[repeats.ROW][rows]),
             )
@@ -145,7 +159,7 @@ class Profiler:
         sample = _together([p.sample for p in found])
         return Partial(
             sum(p.rows for p in found),
-            sum(p.positives for p in found),
+            np.sum([p.sizes for p in found], axis=0),
             [g.compact(a) for g, a in zip(self._generators, merged, strict=True)],
             _smallest(sample),
         )
@@ -158,7 +172,8 @@ class Profiler:
         merged.name = f"{environment} ({split})"
         merged.num_examples = part.rows
         sample = part.sample.drop([_HASH])
-        return Profile(split, environment, part.rows, part.positives, merged, sample)
+        sizes = tuple(part.sizes.tolist())
+        return Profile(split, environment, part.rows, sizes, merged, sample)
 
     def _hashes(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         columns = self._columns
@@ -267,9 +282,21 @@ def _single(batch: pa.RecordBatch, name: str, split: str) -> pa.Array:
     return pc.list_flatten(column)
 
 
-def _labels(batch: pa.RecordBatch, name: str, split: str) -> np.ndarray:
-    found = _single(batch, name, split).to_numpy(zero_copy_only=False)
+def _labels(batch: pa.RecordBatch, columns: Columns, split: str) -> np.ndarray:
+    found = _single(batch, columns.label, split).to_numpy(zero_copy_only=False)
+    if columns.num_classes and len(found) and found.max() >= columns.num_classes:
+        raise DataError(
+            f"feature {columns.label!r} in split {split!r}: an example has the label"
+            f" {found.max():g}, and there are {columns.num_classes} classes"
+        )
     return np.asarray(found, dtype=np.float64)
+
+
+def _sizes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Rows of each class; int64 [classes]."""
+    if not classes:
+        return np.zeros(0, np.int64)
+    return np.bincount(labels.astype(np.int64), minlength=classes)
 
 
 def order(profiles: Sequence[Profile]) -> list[Profile]:

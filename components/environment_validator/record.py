@@ -25,10 +25,11 @@ def record(
     Returns:
       `environments` (in the order of all matrices), `training` (how many of them are
       trained on), `counts`, `findings`, `features` (`distances`, `auc`, `tells` and
-      `missing` as in `comparing.Comparison`), `transfer`, `checks`, and `sampled`: rows
-      of each environment that distances and AUCs are computed on.
+      `missing` as in `comparing.Comparison`, and of which event of the label the AUC
+      is), `transfer` (the mean over the label's events), `task`, `checks`, and
+      `sampled`: rows of each environment that distances and AUCs are computed on.
     """
-    names = evidence.sampled.environments
+    names, samples = evidence.sampled.environments, evidence.sampled
     missing = missing_rates(evidence.compared)
     features = [
         {
@@ -37,6 +38,7 @@ def record(
             "distances": _plain(c.distances),
             "auc": _plain(c.auc),
             "tells": _plain(c.tells),
+            "event": evidence.told(c.event),
             "missing": _plain(missing.get(c.feature.partition("[")[0], [])),
         }
         for c in evidence.comparisons
@@ -45,20 +47,23 @@ def record(
     return {
         "environments": list(names),
         "training": evidence.sampled.num_training,
+        "task": samples.task,
+        "classes": list(samples.classes),
         "counts": [
             {
                 "environment": p.environment,
                 "split": p.split,
                 "examples": p.rows,
-                "positives": p.positives,
+                "positives": p.positives if samples.task == "binary" else 0,
+                "sizes": list(p.sizes),
             }
             for p in evidence.profiles
         ],
-        "sampled": [len(labels) for labels in evidence.sampled.labels],
+        "sampled": [len(labels) for labels in samples.labels],
         "duplicates_are_exact": sketch is None or sketch.complete,
         "findings": findings.as_json(found),
         "features": features,
-        "transfer": _plain(evidence.transfer),
+        "transfer": _plain(comparing.mean_of_known(evidence.transfer)),
         "checks": {
             name: {"level": c.level, "bound": c.bound, "value": c.value, "asks": c.asks}
             for name, c in settings.checks.items()
@@ -71,8 +76,9 @@ def reference(evidence: Evidence) -> dict[str, Any]:
     """What a later run compares with, once a model of this one is released.
 
     Returns:
-      `environments`: name -> `positives` (share), `numbers` (feature -> its 0.5th to
-      99.5th percentiles), `categories` (feature -> category -> share).
+      `environments`: name -> the label (`positives`, a share; of classes `classes`,
+      name -> share; of a number `label`, its 0.5th to 99.5th percentiles), `numbers`
+      (feature -> its percentiles), `categories` (feature -> category -> share).
     """
     kept: dict[str, Any] = {}
     for i, profile in enumerate(evidence.compared):
@@ -87,13 +93,22 @@ def reference(evidence: Evidence) -> dict[str, Any]:
                 }
             elif not np.isnan(feature.values[i]).all():
                 numbers[feature.name] = units.quantiles(feature.values[i]).tolist()
-        share = profile.positives / profile.rows
         kept[profile.environment] = {
-            "positives": share,
+            **_label(evidence, i),
             "numbers": numbers,
             "categories": categories,
         }
     return {"environments": kept}
+
+
+def _label(evidence: Evidence, index: int) -> dict[str, Any]:
+    samples, profile = evidence.sampled, evidence.compared[index]
+    if samples.task == "regression":
+        return {"label": units.quantiles(samples.labels[index]).tolist()}
+    if samples.task == "multiclass":
+        shares = (size / profile.rows for size in profile.sizes)
+        return {"classes": dict(zip(samples.classes, shares, strict=True))}
+    return {"positives": profile.positives / profile.rows}
 
 
 def errors(kept: Mapping[str, Any]) -> list[findings.Finding]:

@@ -23,7 +23,8 @@ def judge(evidence: Evidence, asked: Asked) -> None:
     rows = tables[repeats.ROW]
     twins = _within(rows, found.cells, asked)
     _across(rows, found.cells, twins, asked)
-    _conflicts(rows, tables[repeats.UNLABELLED], asked)
+    if evidence.sampled.task != "regression":  # of which each label may be another
+        _conflicts(rows, tables[repeats.UNLABELLED], asked)
     if repeats.KEY in tables:
         _keys(tables[repeats.KEY], found.cells, asked)
     if repeats.SPLIT_KEY in tables:

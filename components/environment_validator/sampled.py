@@ -1,12 +1,14 @@
 """The sampled rows of every environment, feature by feature, as numbers and bins."""
 
 import dataclasses
+import functools
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from components.environment_validator import events
 from components.environment_validator.profiles import Profile
 
 NUMBER, CATEGORY = "number", "category"
@@ -45,18 +47,31 @@ class Sampled:
     Attributes:
       environments: names; the training ones first.
       num_training: how many these are.
-      labels: bool [rows] an environment.
+      labels: [rows] an environment: 0 and 1, ids of classes, or numbers.
       features: the candidates.
+      task: binary, multiclass or regression.
+      classes: their names, for multiclass.
     """
 
     environments: tuple[str, ...]
     num_training: int
     labels: tuple[np.ndarray, ...]
     features: tuple[Feature, ...]
+    task: str = "binary"
+    classes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def events(self) -> tuple[events.Event, ...]:
+        """What features are asked to tell."""
+        return events.of(self.labels, self.task, self.classes, self.num_training)
 
 
 def gather(
-    profiles: Sequence[Profile], label: str, categorical: Collection[str] = ()
+    profiles: Sequence[Profile],
+    label: str,
+    categorical: Collection[str] = (),
+    task: str = "binary",
+    classes: tuple[str, ...] = (),
 ) -> Sampled:
     """Puts the samples of the train and the ood split side by side.
 
@@ -64,6 +79,8 @@ def gather(
       profiles: of all splits.
       label: its name.
       categorical: numbers that are names: compared as categories.
+      task: binary, multiclass or regression.
+      classes: their names, for multiclass.
     """
     compared = [p for p in profiles if p.split in ("train", "ood") and p.rows]
     compared.sort(key=lambda p: (p.split == "ood", p.environment))
@@ -73,8 +90,10 @@ def gather(
     return Sampled(
         tuple(p.environment for p in compared),
         sum(p.split == "train" for p in compared),
-        tuple(t[label].to_numpy() > 0 for t in tables),
+        tuple(t[label].to_numpy() for t in tables),
         tuple(features),
+        task,
+        classes,
     )
 
 

@@ -37,7 +37,9 @@ def gather(
       categorical: numbers that are names.
       reference: of the last released run.
     """
-    samples = sampled.gather(profiles, columns.label, categorical)
+    samples = sampled.gather(
+        profiles, columns.label, categorical, columns.task, columns.classes
+    )
     return Evidence(
         profiles=order(profiles),
         repeats=repeated,
@@ -53,7 +55,7 @@ def gather(
 def judge(evidence: Evidence, settings: Settings, columns: Columns) -> list[Finding]:
     """What the checks find, errors first."""
     asked = Asked(settings)
-    count_rules.judge(evidence, asked)
+    count_rules.judge(evidence, asked, columns.label)
     other_rules.schema(evidence, asked, (*columns.candidates, columns.label))
     feature_rules.judge(evidence, asked, columns.candidates)
     feature_rules.tells_environment(evidence, asked)

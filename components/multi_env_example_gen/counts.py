@@ -9,6 +9,9 @@ Everything later that must notice a vanished slice or a small group looks here:
      "rows": 120000, "left_out": 0, "missing": {"seats": 30},
      "bad_rows": {"data/jfk.csv": {"rows": 4, "unit": "line", "first": [17, 90, 91]}}}
 
+Of a label of classes a split also has `"classes": [5, 3, 1]`, the examples of each,
+and 0 positives; a regression has 0 positives.
+
 `left_out` are rows of no environment that the config names; `bad_rows` were dropped
 before they were counted as rows.
 """
@@ -44,19 +47,23 @@ def add_environment(
     environment: str,
     held_out: bool,
     dropped: dict[str, int],
-    splits: dict[str, tuple[int, int]],
+    splits: dict[str, dict[str, Any]],
 ) -> None:
-    """Adds rows of one environment: split -> (examples, positives)."""
+    """Adds rows of one environment: split -> `examples`, `positives`, `classes`."""
     entry = counts["environments"].setdefault(
         environment,
         {"held_out": held_out, "splits": {}, "dropped": {NO_LABEL: 0, TRAIN_SIDE: 0}},
     )
     for reason, number in dropped.items():
         entry["dropped"][reason] += int(number)
-    for split, (examples, positives) in splits.items():
+    for split, sizes in splits.items():
         found = entry["splits"].setdefault(split, {"examples": 0, "positives": 0})
-        found["examples"] += int(examples)
-        found["positives"] += int(positives)
+        for key in ("examples", "positives"):
+            found[key] += int(sizes[key])
+        if "classes" in sizes:
+            before = found.get("classes", [0] * len(sizes["classes"]))
+            pairs = zip(before, sizes["classes"], strict=True)
+            found["classes"] = [int(a + b) for a, b in pairs]
 
 
 def add_slices(
@@ -111,11 +118,8 @@ def merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
         for name, number in part["missing"].items():
             total["missing"][name] = total["missing"].get(name, 0) + number
         for name, entry in part["environments"].items():
-            splits = {
-                split: (n["examples"], n["positives"])
-                for split, n in entry["splits"].items()
-            }
-            add_environment(total, name, entry["held_out"], entry["dropped"], splits)
+            held_out, dropped = entry["held_out"], entry["dropped"]
+            add_environment(total, name, held_out, dropped, entry["splits"])
         for split, features in part["slices"].items():
             for key, found in features.items():
                 _add(total, split, key, {tuple(value): n for value, n in found})

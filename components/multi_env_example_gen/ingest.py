@@ -22,7 +22,12 @@ from components.multi_env_example_gen import (
 )
 from components.multi_env_example_gen import tasks as tasks_lib
 from components.multi_env_example_gen.columns import Schema
-from components.multi_env_example_gen.labels import check_label
+from components.multi_env_example_gen.labels import (
+    check_label,
+    class_names,
+    is_regression,
+    source_column,
+)
 from components.source_manifest.listing import SourceFile, check_unchanged
 
 QUERIES = ".queries"
@@ -113,7 +118,7 @@ def plan_schema(files: list[SourceFile], spec: shards.Spec) -> Schema:
     headerless = {file.path for file in files if file.format in readers.HEADERLESS}
     csv = {file.path: file.options for file in files if file.format == "csv"}
     schema = readers.joint_schema(schemas, headerless, spec.optional, csv, spec.numbers)
-    source = spec.label.get("from") or spec.label["name"]
+    source = source_column(spec.label)
     for environment, by_path in schemas.items():
         if not any(source in found for found in by_path.values()):
             check_label(spec.label, by_path[next(iter(by_path))], [environment])
@@ -202,13 +207,25 @@ def _check_training(name: str, entry: dict[str, Any], spec: shards.Spec) -> None
                 " data.split (a fraction nearer to 0.5, or finer keys in `by`)"
             )
     train = entry["splits"][splitting.TRAIN]
-    if train["positives"] in (0, train["examples"]):
-        value = 1 if train["positives"] else 0
+    value = _only_class(train, spec)
+    if value is not None:
         raise DataError(
             f"environment {name!r} has one class only in split 'train': all"
             f" {train['examples']:,} examples have {spec.label['name']} = {value};"
             " check data.label, or hold the environment out"
         )
+
+
+def _only_class(train: dict[str, Any], spec: shards.Spec) -> str | None:
+    """The one class that all examples have; None where there are two, or none."""
+    if is_regression(spec.label):
+        return None
+    if names := class_names(spec.label):
+        there = [n for n, size in zip(names, train["classes"], strict=True) if size]
+        return there[0] if len(there) == 1 else None
+    if train["positives"] in (0, train["examples"]):
+        return "1" if train["positives"] else "0"
+    return None
 
 
 def _dropped(entry: dict[str, Any]) -> str:

@@ -25,7 +25,13 @@ from components.multi_env_example_gen.columns import (
     to_feature,
 )
 from components.multi_env_example_gen.environments import name_environments
-from components.multi_env_example_gen.labels import make_label
+from components.multi_env_example_gen.labels import (
+    class_names,
+    is_regression,
+    label_column,
+    make_label,
+    source_column,
+)
 from components.multi_env_example_gen.naming import Naming
 from components.source_manifest.listing import SourceFile, check_unchanged
 
@@ -160,8 +166,8 @@ def _process(
     """Splits and encodes a batch, adds to the counts; split -> serialized examples."""
     total["rows"] += batch.num_rows
     columns = all_columns(batch, schema)
-    source = spec.label.get("from") or spec.label["name"]
-    label = make_label(flat(columns[source]), spec.label, task.file.path)
+    source = columns[source_column(spec.label)]
+    label = make_label(flat(source), spec.label, task.file.path)
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
     environment = _environment(columns, task, spec, batch.num_rows)
     named = pc.is_valid(environment).to_numpy(zero_copy_only=False)
@@ -175,7 +181,7 @@ def _process(
     on_eval = _on_eval_side(columns, features, environment, task, spec, schema)
     chosen = _assign(environment, on_eval, task, spec)
     _count(total, chosen, environment, label, columns, task, spec, schema)
-    features[spec.label["name"]] = to_feature(label, Column("int"))
+    features[spec.label["name"]] = to_feature(label, label_column(spec.label))
     features[ENVIRONMENT] = to_feature(environment, Column("bytes"))
     names = sorted(features)
     stamped = pa.RecordBatch.from_arrays([features[n] for n in names], names)
@@ -340,10 +346,10 @@ def _count(
     spec: Spec,
     schema: Schema,
 ) -> None:
-    positive = label.to_numpy(zero_copy_only=False) == 1
+    found = label.to_numpy(zero_copy_only=False)
     for name, rows in _by_environment(environment):
         splits = {
-            split: (int((at := rows & (chosen == i)).sum()), int(positive[at].sum()))
+            split: _sizes(found[rows & (chosen == i)], spec)
             for i, split in enumerate(splitting.SPLITS)
             if (rows & (chosen == i)).any()
         }
@@ -366,6 +372,16 @@ def _count(
         for features in spec.slices:
             values = [sliced[f].filter(rows) for f in features]
             counting.add_slices(total, split, list(features), values)
+
+
+def _sizes(label: np.ndarray, spec: Spec) -> dict[str, Any]:
+    """Counts of some rows of one environment and split, see `counts`."""
+    sizes: dict[str, Any] = {"examples": len(label), "positives": 0}
+    if classes := class_names(spec.label):
+        sizes["classes"] = np.bincount(label, minlength=len(classes)).tolist()
+    elif not is_regression(spec.label):
+        sizes["positives"] = int((label == 1).sum())
+    return sizes
 
 
 def _slice_values(

@@ -61,7 +61,7 @@ def test_a_slope_that_is_not_positive_is_the_farthest():
 
 
 def result(split, features, auc):
-    metrics = {name: Estimate(auc, None) for name in comparison.METRICS}
+    metrics = {name: Estimate(auc, None) for name in comparison.METRICS["binary"]}
     return SliceResult(split, features, "candidate", 10, 5, metrics, ())
 
 
@@ -76,6 +76,45 @@ def test_environments_are_taken_from_their_own_split():
     found = comparison.environments_of(results, "environment", ["c"])
     assert {name: entry["auc"] for name, entry in found.items()} == {"a": 0.2, "c": 0.3}
     assert found["c"]["split"] == "ood"
+
+
+def of_task(split, score, loss, slope, names):
+    values = dict.fromkeys(names, 0.0)
+    values |= {names[0]: score, names[1]: loss, "calibration_slope": slope}
+    return {"split": split, "examples": 100, **values}
+
+
+@pytest.mark.parametrize(
+    ("task", "score", "loss"),
+    [
+        ("multiclass", "accuracy", "log_loss"),
+        ("regression", "r_squared", "mean_squared_error"),
+    ],
+)
+def test_figures_of_other_tasks_are_those_of_their_score_and_risk(task, score, loss):
+    names = comparison.METRICS[task]
+    places = {
+        "a": of_task("eval", 0.8, 4.0, 1.1, names),
+        "b": of_task("eval", 0.6, 6.0, 0.9, names),
+        "c": of_task("ood", 0.5, 9.0, math.nan, names),
+    }
+    found = comparison.figures_of(places)
+    assert found.pop("slope_held_out") is math.nan
+    assert found == pytest.approx(
+        {
+            f"{score}_mean": 0.7,
+            f"{score}_worst": 0.6,
+            f"{score}_gap": 0.2,
+            f"{score}_held_out": 0.5,
+            f"{loss}_mean": 5.0,
+            f"{loss}_held_out": 9.0,
+            "slope_training": 0.9,
+            "slope_spread": 0.2,
+        }
+    )
+    titles = comparison.titles_of(list(places.values()))
+    assert titles[:2] == [comparison.TITLES[score], comparison.TITLES[loss]]
+    assert comparison.numbers(places["c"])[-1] == "-"
 
 
 def run(method, seed, auc, error=None):

@@ -24,6 +24,7 @@ TYPES = {
     "string": str,
     "null": type(None),
 }
+SOURCE = {"environments": {"A": {"csv": "a"}}}
 CHECKED = {
     "$ref",
     "additionalProperties",
@@ -146,6 +147,9 @@ class TestConfigSchema:
                     },
                 }
             },
+            {"task": "regression", "data": {"label": "y", **SOURCE}},
+            {"data": {"label": {"name": "y", "classes": 10}, **SOURCE}},
+            {"data": {"label": {"name": "y", "classes": ["a", 2]}, **SOURCE}},
             {"train": {"method": [{"name": "erm"}, "v_rex"]}},
             {"train": {"methods": {"irm_v1": {"steps": 5}}}},
             {"evaluate": {"slices": "carrier"}},
@@ -188,7 +192,10 @@ class TestConfigSchema:
         [
             {"name": "A B"},
             {"vertex": {}},
-            {"task": "regression"},
+            {"task": "ranking"},
+            {"data": {"label": {"name": "y", "classes": 1}, **SOURCE}},
+            {"data": {"label": {"name": "y", "classes": ["a"]}, **SOURCE}},
+            {"data": {"label": {"name": "y", "classes": "a"}, **SOURCE}},
             {"train": {"stepz": 5}},
             {"train": {"steps": 0}},
             {"train": {"steps": "5"}},

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer_module.methods import METHODS, check_options
+from trainer_module.methods import METHODS, check_options, tasks_of
 from trainer_module.penalties.batch import TASKS, EnvironmentBatch
 from trainer_module.penalties.bottleneck import ib_erm, ib_irm
 from trainer_module.penalties.causal import caus_irl
@@ -98,13 +98,9 @@ def info(name: str, **hyperparameters: Any) -> PenaltyInfo:
         changes["non_negative"] = False
     if options.get("bandwidths", ()) is None and options.get("distance") != "coral":
         changes["exact_gradient"] = False  # the median rule
-    if options.get("conditional"):
-        changes["tasks"] = tuple(t for t in entry.tasks if t != "regression")
-    if options.get("solver") == "exact_1d" and options["on"] == "logits":
-        # Logits of a multiclass task have more than one column.
-        tasks = changes.get("tasks", entry.tasks)
-        changes["tasks"] = tuple(t for t in tasks if t != "multiclass")
-    return dataclasses.replace(entry, **changes)
+    of_options = tasks_of(name, hyperparameters)
+    tasks = tuple(task for task in entry.tasks if task in of_options)
+    return dataclasses.replace(entry, tasks=tasks, **changes)
 
 
 def get(name: str, **hyperparameters: Any) -> Penalty:

@@ -75,7 +75,7 @@ def test_auc_is_scikit_learns_of_the_feature_itself():
 
 def test_naive_bayes_is_the_sum_of_the_log_odds():
     data = sampled()
-    found = comparing.transfer(data)
+    (found,) = comparing.transfer(data)
     rule = []
     for f in data.features:
         rates = []
