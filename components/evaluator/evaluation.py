@@ -103,6 +103,7 @@ class EvaluateSplit(beam.PTransform):
             eval_config=job.config,
             tensor_adapter_config=reading.adapter_config(record),
         )
+        keys = {spec.name: spec.prediction_key for spec in job.config.model_specs}
         evaluator = make_evaluator(
             job.options, job.config, self._slicing, self._split, job.attacker
         )
@@ -114,7 +115,7 @@ class EvaluateSplit(beam.PTransform):
                 eval_config=job.config,
                 # Without the last two: they unbatch and find slice keys.
                 extractors=extractors[:-2],
-                evaluators=[evaluator, sample.make_evaluator(job.models)],
+                evaluators=[evaluator, sample.make_evaluator(keys)],
                 writers=_writers(job, self._output, self._patterns),
             )
         )

@@ -28,16 +28,16 @@ _LOOKED_AT = 4  # of each batch, so that nearly nothing is spent
 Item = tuple[int, str, dict[str, list[float]]]
 
 
-def make_evaluator(models: Iterable[str]) -> tfma.evaluators.Evaluator:
+def make_evaluator(models: Mapping[str, str]) -> tfma.evaluators.Evaluator:
     """TFMA evaluator that keeps the `KEPT` examples of the smallest hashes.
 
     Args:
-      models: names of the models that are evaluated.
+      models: those that are evaluated: name -> key of its predictions.
     """
     return tfma.evaluators.Evaluator(
         stage_name="Sample",
         run_after=extractor.LAST_EXTRACTOR_STAGE_NAME,
-        ptransform=_Sample(len(set(models)) > 1),
+        ptransform=_Sample(len(models) > 1, models[CANDIDATE]),
     )
 
 
@@ -68,26 +68,26 @@ def load_sample(uri: str) -> list[tuple[bytes, dict[str, list[float]]]]:
 class _Sample(beam.PTransform):
     """Batched extracts to `{"sample": ...}`."""
 
-    def __init__(self, several: bool):
+    def __init__(self, several: bool, key: str):
         super().__init__()
-        self._several = several
+        self._several, self._key = several, key
 
     def expand(self, extracts: beam.PCollection) -> dict[str, Any]:
         return {
             _KEY: extracts
-            | "Pick" >> beam.FlatMap(_pick, several=self._several)
+            | "Pick" >> beam.FlatMap(_pick, self._several, self._key)
             | "Smallest" >> beam.CombineGlobally(_SmallestFn())
         }
 
 
-def _pick(extracts: Mapping[str, Any], several: bool) -> Iterable[Item]:
+def _pick(extracts: Mapping[str, Any], several: bool, key: str) -> Iterable[Item]:
     """The first examples of a batch, with their hashes."""
     serialized = np.asarray(extracts[tfma.INPUT_KEY]).reshape(-1)
     outputs = extracts[tfma.PREDICTIONS_KEY]
     if several:
         outputs = outputs[CANDIDATE]
-    if not isinstance(outputs, dict):
-        return
+    if not isinstance(outputs, dict):  # TFMA unwraps an output that is the only one
+        outputs = {key: outputs}
     for i in range(min(_LOOKED_AT, len(serialized))):
         example = bytes(serialized[i])
         scores = {
