@@ -23,6 +23,7 @@ from components.evaluator.settings import CANDIDATE
 SAMPLE_FILE = "sample.json"
 KEPT = 64
 _KEY = "sample"
+_ALONE = "predictions"  # of a regression
 _LOOKED_AT = 4  # of each batch, so that nearly nothing is spent
 
 Item = tuple[int, str, dict[str, list[float]]]
@@ -86,8 +87,8 @@ def _pick(extracts: Mapping[str, Any], several: bool) -> Iterable[Item]:
     outputs = extracts[tfma.PREDICTIONS_KEY]
     if several:
         outputs = outputs[CANDIDATE]
-    if not isinstance(outputs, dict):
-        return
+    if not isinstance(outputs, dict):  # TFMA drops the name of an only output
+        outputs = {_ALONE: outputs}
     for i in range(min(_LOOKED_AT, len(serialized))):
         example = bytes(serialized[i])
         scores = {
