@@ -103,6 +103,8 @@ def environments_of(
     """
     found: dict[str, dict[str, Any]] = {}
     for result in results:
+        if result.model != "candidate":  # but one under attack
+            continue
         if [feature for feature, _ in result.slice] != [environment]:
             continue
         name = result.slice[0][1]

@@ -98,8 +98,9 @@ def create_comparison(
         trainer = stages.trainer(candidate, prepared, settings).with_id(
             f"Trainer.{label}"
         )
-        # Overall and by environment is all that is compared.
-        plain = candidate.model_copy(update={"evaluate": Evaluate()})
+        # Overall and by environment, and without attack, is all that is compared.
+        checks = candidate.checks.model_copy(update={"robustness": {}})
+        plain = candidate.model_copy(update={"evaluate": Evaluate(), "checks": checks})
         evaluator = stages.evaluator(plain, prepared.examples, trainer, None)
         nodes += [trainer, evaluator.with_id(f"Evaluator.{label}")]
     return _graph(config.name, [*prepared.components, *nodes], runtime)

@@ -23,7 +23,7 @@ from components.evaluator.settings import CANDIDATE
 SAMPLE_FILE = "sample.json"
 KEPT = 64
 _KEY = "sample"
-_LOOKED_AT = 4  # of each batch, so that nearly nothing is spent
+_LOOKED_AT = KEPT  # of each batch, so that nearly nothing is spent
 
 Item = tuple[int, str, dict[str, list[float]]]
 

@@ -104,7 +104,7 @@ def test_the_exported_model_was_attacked(first):
     clean = first.summary["metrics"][check["split"]][check["slice"]]["log_loss"]
     assert clean < check["value"] < clean + 1
     reports = first.folder.parents[1] / "artifacts" / "InvarianceValidator" / "report"
-    (decision,) = reports.glob("*/decision.json")
+    decision = min(reports.glob("*/decision.json"), key=lambda p: int(p.parent.name))
     attacked = json.loads(decision.read_text())["attacked"]["fgsm-linf-0.1"]
     for split, slices in attacked.items():
         for name, values in slices.items():
@@ -185,7 +185,7 @@ print(json.dumps({k: v.numpy().tolist() for k, v in out.items()}))
 def test_rerun_reuses_all_but_what_hangs_on_the_baseline(first, second):
     assert second.exit_code == 0
     again = {"LatestBlessedModel", "EnvironmentValidator", "Evaluator"}
-    again |= {"InvarianceValidator", "Pusher"}
+    again |= {"ModelValidator", "InvarianceValidator", "Pusher"}
     assert {name for name, hit in cached(second).items() if not hit} == again
     (check,) = [c for c in second.summary["checks"] if c["name"].startswith("baseline")]
     assert check["verdict"] == "PASS"
@@ -230,7 +230,7 @@ def test_unreachable_bound_is_refused_and_nothing_is_pushed(first, refused):
     assert refused.summary["pushed"] is None
     (check,) = refused.summary["checks"]
     assert "0.999" in check["reason"]
-    assert cached(refused)["Trainer"] and cached(refused)["Evaluator"]
+    assert cached(refused)["Trainer"]
     assert refused.summary["model_digest"] in refused.stdout
     assert len(served(first)) == 1
     assert (refused.folder / "report.html").is_file()

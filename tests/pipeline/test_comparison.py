@@ -60,9 +60,9 @@ def test_a_slope_that_is_not_positive_is_the_farthest():
     assert comparison.figures_of(places)["slope_training"] == -0.1
 
 
-def result(split, features, auc):
+def result(split, features, auc, model="candidate"):
     metrics = {name: Estimate(auc, None) for name in comparison.METRICS["binary"]}
-    return SliceResult(split, features, "candidate", 10, 5, metrics, ())
+    return SliceResult(split, features, model, 10, 5, metrics, ())
 
 
 def test_environments_are_taken_from_their_own_split():
@@ -72,6 +72,7 @@ def test_environments_are_taken_from_their_own_split():
         result("ood", (("environment", "c"),), 0.3),
         result("eval", (("environment", "a"), ("carrier", "x")), 0.4),
         result("eval", (("carrier", "x"),), 0.5),
+        result("ood", (("environment", "c"),), 0.6, "candidate under fgsm-linf-0.1"),
     ]
     found = comparison.environments_of(results, "environment", ["c"])
     assert {name: entry["auc"] for name, entry in found.items()} == {"a": 0.2, "c": 0.3}

@@ -26,7 +26,7 @@ class TestLaunch:
             said = []
             path = str(tmp_path)
             progress = local_runner.launch(
-                lambda: None, path, lambda text, end="": said.append(text), **options
+                lambda: None, path, lambda text, **_: said.append(text), **options
             )
             return progress, said
 
