@@ -11,6 +11,7 @@ from components import digests
 from components.blessings import Blessing
 from components.pusher import release
 from pipeline import cli, override, pruning
+from pipeline.card_config import Card
 from pipeline.config import Push
 from pipeline.config_io import load_config
 
@@ -23,8 +24,9 @@ def snippets(language):
 
 
 def test_the_config_and_the_override_are_legal(tmp_path):
-    push, file = snippets("yaml")
+    push, card, file = snippets("yaml")
     Push.model_validate(yaml.safe_load(push)["push"])
+    assert Card.model_validate(yaml.safe_load(card)["card"]).owners[0].contact
     (tmp_path / "override.yaml").write_text(file)
     config = load_config(str(ROOT / "examples" / "flights" / "config.yaml"))
     path = str(tmp_path / "override.yaml")
