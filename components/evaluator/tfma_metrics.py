@@ -6,11 +6,13 @@
         ),
     ])
 
-or `tfma.metrics.specs_from_metrics([CalibrationSlope(), ...])`. Binary predictions as
-probabilities, labels of 0 and 1. All of them share one combiner of sufficient
-statistics. It runs where TFMA hands over an example at a time, so it is far slower than
-our Evaluator, whose values it gives (to 1e-9), but for replicates: TFMA does not tell
-which examples belong together.
+or `tfma.metrics.specs_from_metrics([CalibrationSlope(), ...])`. Predictions and labels
+are those of the `task` (`config='{"task": "regression"}'`): binary, the default, takes
+a probability and a label of 0 or 1; multiclass K probabilities and a class's number;
+regression a number of each. All of a task share one combiner of sufficient statistics.
+It runs where TFMA hands over an example at a time, so it is far slower than our
+Evaluator, whose values it gives (to 1e-9), but for replicates: TFMA does not tell which
+examples belong together.
 """
 
 import dataclasses
@@ -22,35 +24,52 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 
-from components.evaluator import measures
+from components.evaluator import measures, multiclass, regression
 from components.evaluator import statistics as st
 
 _SHARED = "_tfx_irm_measures"
 _MOST_ROWS = 4_096
 
 
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """Where its statistics are: `rows_of`, `group`, `merge`; `METRICS`, `measure`."""
+
+    sums: Any
+    metrics: Any
+
+
+_TASKS = {
+    "binary": _Task(st, measures),
+    "multiclass": _Task(multiclass, multiclass),
+    "regression": _Task(regression, regression),
+}
+
+
 @dataclasses.dataclass
 class _Accumulator:
-    """Sums so far, and the rows that are not in them yet."""
+    """Sums so far, and the rows that are not in them yet, of a task."""
 
-    statistics: st.Statistics | None = None
+    task: str
+    statistics: Any = None
     labels: list[float] = dataclasses.field(default_factory=list)
     predictions: list[Any] = dataclasses.field(default_factory=list)
     weights: list[float] = dataclasses.field(default_factory=list)
 
-    def summed(self) -> st.Statistics | None:
+    def summed(self) -> Any:
         """Statistics of all rows; None where there is none."""
         if self.labels:
-            number = len(self.labels)
+            sums, number = _TASKS[self.task].sums, len(self.labels)
             nothing = np.zeros(number, np.int64)
-            rows = st.rows_of(
-                np.array(self.labels),
-                np.array(self.predictions),
-                np.array(self.weights),
+            labels = np.array(self.labels)
+            if self.task == "multiclass":
+                labels = labels.astype(np.int64)
+            rows = sums.rows_of(
+                labels, np.array(self.predictions), np.array(self.weights)
             )
-            (found,) = st.group(rows, nothing, nothing, 1)
+            (found,) = sums.group(rows, nothing, nothing, 1)
             parts = [self.statistics, found] if self.statistics else [found]
-            self.statistics = st.merge(parts)
+            self.statistics = sums.merge(parts)
             self.labels, self.predictions, self.weights = [], [], []
         return self.statistics
 
@@ -58,13 +77,20 @@ class _Accumulator:
 class _MeasuresCombiner(beam.CombineFn):
     """Examples to the values of all our metrics."""
 
-    def __init__(self, key: metric_types.MetricKey, eval_config: Any, weighted: bool):
+    def __init__(
+        self,
+        key: metric_types.MetricKey,
+        eval_config: Any,
+        weighted: bool,
+        task: str = "binary",
+    ):
         self._key = key
+        self._task = task
         self._eval_config = eval_config
         self._weighted = weighted
 
     def create_accumulator(self) -> _Accumulator:
-        return _Accumulator()
+        return _Accumulator(self._task)
 
     def add_input(self, accumulator: _Accumulator, element: Any) -> _Accumulator:
         examples = metric_util.to_label_prediction_example_weight(
@@ -73,10 +99,12 @@ class _MeasuresCombiner(beam.CombineFn):
             model_name=self._key.model_name,
             output_name=self._key.output_name,
             example_weighted=self._weighted,
+            flatten=False,
         )
+        shape = (-1,) if self._task == "multiclass" else ()
         for label, prediction, weight in examples:
             accumulator.labels.append(float(np.reshape(label, ())))
-            accumulator.predictions.append(np.reshape(prediction, ()))
+            accumulator.predictions.append(np.reshape(prediction, shape))
             accumulator.weights.append(float(np.reshape(weight, ())))
         if len(accumulator.labels) >= _MOST_ROWS:
             accumulator.summed()
@@ -85,13 +113,15 @@ class _MeasuresCombiner(beam.CombineFn):
     def merge_accumulators(self, accumulators: Iterable[_Accumulator]) -> _Accumulator:
         parts = [part.summed() for part in accumulators]
         found = [part for part in parts if part is not None]
-        return _Accumulator(st.merge(found) if found else None)
+        sums = _TASKS[self._task].sums
+        return _Accumulator(self._task, sums.merge(found) if found else None)
 
     def extract_output(self, accumulator: _Accumulator) -> dict[Any, Any]:
-        statistics = accumulator.summed()
+        # By name: modules cannot be pickled.
+        metrics, statistics = _TASKS[self._task].metrics, accumulator.summed()
         if statistics is None:
-            return {self._key: dict.fromkeys(measures.METRICS, float("nan"))}
-        found = measures.measure(statistics)
+            return {self._key: dict.fromkeys(metrics.METRICS, float("nan"))}
+        found = metrics.measure(statistics)
         return {self._key: {name: value for name, (value, _) in found.items()}}
 
 
@@ -100,6 +130,7 @@ def _computations(measure: str) -> Callable[..., Any]:
 
     def make(
         name: str = measure,
+        task: str = "binary",
         eval_config: Any = None,
         model_names: list[str] | None = None,
         output_names: list[str] | None = None,
@@ -115,9 +146,11 @@ def _computations(measure: str) -> Callable[..., Any]:
                         output_name=output,
                         example_weighted=example_weighted,
                     )
-                    for of in (_SHARED, name)
+                    for of in (f"{_SHARED}_{task}", name)
                 )
-                combiner = _MeasuresCombiner(shared, eval_config, example_weighted)
+                combiner = _MeasuresCombiner(
+                    shared, eval_config, example_weighted, task
+                )
                 made.append(
                     metric_types.MetricComputation(
                         keys=[shared], preprocessors=None, combiner=combiner
@@ -138,34 +171,47 @@ def _picker(shared: Any, key: Any, measure: str) -> Callable[..., Any]:
 
 
 class _Measure(tfma.metrics.Metric):
-    """A metric of `measures.METRICS`; see `measures.measure` for its formula."""
+    """A metric of a task; see `measure` in measures, multiclass or regression."""
 
     MEASURE: str
 
-    def __init__(self, name: str | None = None):
+    def __init__(self, name: str | None = None, task: str | None = None):
         """Makes the metric.
 
         Args:
           name: under which it is reported; default: as our Evaluator names it.
+          task: binary, multiclass or regression; default: the first that has it.
+
+        Raises:
+          ValueError: no such task, or it has no such metric.
         """
+        have = [
+            known for known, of in _TASKS.items() if self.MEASURE in of.metrics.METRICS
+        ]
+        task = task or have[0]
+        if task not in have:
+            raise ValueError(
+                f"{type(self).__name__} is no metric of task {task!r}, only of"
+                f" {' and '.join(have)}"
+            )
         name = name or self.MEASURE
-        super().__init__(_computations(self.MEASURE), name=name)
+        super().__init__(_computations(self.MEASURE), name=name, task=task)
 
 
 class CalibrationSlope(_Measure):
-    """Slope of the logistic regression of the label on the log-odds; 1 is best."""
+    """Slope of label on log-odds, logits or predictions, by task; 1 is best."""
 
     MEASURE = "calibration_slope"
 
 
 class CalibrationIntercept(_Measure):
-    """Intercept of the logistic regression of the label on the log-odds; 0 is best."""
+    """Intercept of the regression of the label; 0 is best. Not of multiclass."""
 
     MEASURE = "calibration_intercept"
 
 
 class IrmGradient(_Measure):
-    """Mean of (p - y) ln(p / (1 - p)): change of the risk in a dummy scale at 1."""
+    """Change of the risk in a dummy scale at 1: binary, mean (p - y) ln(p/(1 - p))."""
 
     MEASURE = "irm_gradient"
 
@@ -177,15 +223,27 @@ class IrmPenalty(_Measure):
 
 
 class ExpectedCalibrationError(_Measure):
-    """Mean distance of forecast and outcome over deciles of the predictions."""
+    """Mean distance of forecast and outcome over deciles. Not of regression."""
 
     MEASURE = "calibration_error"
 
 
 class LossVariance(_Measure):
-    """Variance of the log loss of an example."""
+    """Variance of the loss of an example."""
 
     MEASURE = "loss_variance"
+
+
+class BalancedAccuracy(_Measure):
+    """Mean recall of the classes that are there. Of multiclass alone."""
+
+    MEASURE = "balanced_accuracy"
+
+
+class RSquared(_Measure):
+    """1 - squared error / variance of the label. Of regression alone."""
+
+    MEASURE = "r_squared"
 
 
 METRICS = (
@@ -195,6 +253,8 @@ METRICS = (
     IrmPenalty,
     ExpectedCalibrationError,
     LossVariance,
+    BalancedAccuracy,
+    RSquared,
 )
 for _metric in METRICS:
     metric_types.register_metric(_metric)

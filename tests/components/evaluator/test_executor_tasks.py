@@ -6,7 +6,13 @@ from scipy import special
 from sklearn import linear_model, metrics
 
 from components.errors import DataError
-from components.evaluator import blocks, multiclass, regression, results
+from components.evaluator import (
+    blocks,
+    multiclass,
+    regression,
+    results,
+    tfma_metrics,
+)
 from components.invariance_validator import report
 from components.invariance_validator.decision import decide
 from components.invariance_validator.metrics import TASKS
@@ -20,6 +26,7 @@ OPTIONS = {
     "multiclass": {"label": "kind", "classes": ["cat", "dog", "bird"]},
     "regression": {"label": "delay"},
 }
+MODULES = {"multiclass": multiclass, "regression": regression}
 # TFMA's metrics of the task, by the names that ours have.
 STOCK = {
     "multiclass": {
@@ -123,14 +130,25 @@ def test_it_equals_stock_tfma(toy, stock, task):
 
     key = "probabilities" if task == "multiclass" else "predictions"
     names = STOCK[task].items()
+    own = [m for m in tfma_metrics.METRICS if m.MEASURE in MODULES[task].METRICS]
     folder = stock(
         toy["examples"],
         "eval",
         {"candidate": toy["models"][task]},
         [["environment"], ["carrier"]],
         metrics=[
-            {"class_name": name, "config": f'{{"name": "{ours}"}}'}
-            for name, ours in names
+            *(
+                {"class_name": name, "config": f'{{"name": "{ours}"}}'}
+                for name, ours in names
+            ),
+            *(
+                {
+                    "class_name": metric.__name__,
+                    "module": tfma_metrics.__name__,
+                    "config": f'{{"task": "{task}"}}',
+                }
+                for metric in own
+            ),
         ],
         label_key=OPTIONS[task]["label"],
         prediction_key=key,
@@ -144,6 +162,10 @@ def test_it_equals_stock_tfma(toy, stock, task):
             # Keras adds up in float32.
             assert ours.metrics[metric].value == pytest.approx(expected, rel=3e-6)
             compared += 1
+        for metric in own:
+            value = output[""][""][metric.MEASURE]["doubleValue"]
+            expected = ours.metrics[metric.MEASURE].value
+            assert value == pytest.approx(expected, abs=1e-9, rel=1e-9)
     assert compared == 6 * len(STOCK[task])  # two airports, three carriers, overall
 
 

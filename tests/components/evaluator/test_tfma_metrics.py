@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.evaluator import results, tfma_metrics
+from components.evaluator import measures, results, tfma_metrics
 
 from .conftest import draw
 
@@ -33,10 +33,8 @@ def test_stock_tfma_gives_the_evaluators_values(
         slices=slices,
     )
     ours = {(r.name, r.model): r.metrics for r in results.load_results(uri)}
-    wanted = [
-        {"class_name": metric.__name__, "module": MODULE}
-        for metric in tfma_metrics.METRICS
-    ]
+    binary = [m for m in tfma_metrics.METRICS if m.MEASURE in measures.METRICS]
+    wanted = [{"class_name": metric.__name__, "module": MODULE} for metric in binary]
     folder = stock(examples, "eval", models, slices, weight, wanted)
     compared = 0
     for model in models:
@@ -46,7 +44,7 @@ def test_stock_tfma_gives_the_evaluators_values(
             name = ",".join(f"{f}={v}" for f, v in pairs) or "overall"
             found = output[""][""]  # and, with a baseline, differences
             assert not any(name.startswith("_") for name in found)
-            found = {m.MEASURE: found[m.MEASURE] for m in tfma_metrics.METRICS}
+            found = {m.MEASURE: found[m.MEASURE] for m in binary}
             for metric, value in found.items():
                 expected = ours[name, model][metric].value
                 if np.isnan(expected):
@@ -54,14 +52,18 @@ def test_stock_tfma_gives_the_evaluators_values(
                     continue
                 assert value["doubleValue"] == pytest.approx(expected, abs=1e-9), metric
                 compared += 1
-    assert compared >= 2 * 7 * len(tfma_metrics.METRICS)
+    assert compared >= 2 * 7 * len(binary)
 
 
-def test_merging_changes_nothing():
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_merging_changes_nothing(task):
     rng = np.random.default_rng(0)
-    y, p = rng.integers(0, 2, 300), rng.random(300).astype(np.float32)
+    y = rng.integers(0, 2, 300)
+    p = rng.random((300, 2) if task == "multiclass" else 300).astype(np.float32)
+    if task == "multiclass":
+        p /= p.sum(axis=1, keepdims=True)
     key = tfma_metrics.metric_types.MetricKey("shared")
-    combiner = tfma_metrics._MeasuresCombiner(key, None, False)
+    combiner = tfma_metrics._MeasuresCombiner(key, None, False, task)
 
     def accumulate(rows):
         made = combiner.create_accumulator()
@@ -75,7 +77,7 @@ def test_merging_changes_nothing():
     merged = combiner.extract_output(combiner.merge_accumulators(parts))[key]
     whole = combiner.extract_output(accumulate(range(300)))[key]
     for name, value in whole.items():
-        assert merged[name] == pytest.approx(value, abs=1e-12, nan_ok=True)
+        assert merged[name] == pytest.approx(value, abs=1e-9, nan_ok=True)
     nothing = combiner.extract_output(combiner.create_accumulator())[key]
     assert all(np.isnan(value) for value in nothing.values())
 
@@ -87,3 +89,16 @@ def test_a_metric_may_be_named():
     specs = tfma.metrics.specs_from_metrics(metrics)
     found = [m for s in specs for m in s.metrics if m.class_name == "CalibrationSlope"]
     assert ['"slope"' in metric.config for metric in found] == [True]
+
+
+@pytest.mark.parametrize(
+    ("metric", "task", "says"),
+    [
+        ("RSquared", "binary", "only of regression"),
+        ("CalibrationIntercept", "multiclass", "only of binary and regression"),
+        ("LossVariance", "ranking", "no metric of task 'ranking'"),
+    ],
+)
+def test_a_metric_that_the_task_has_not(metric, task, says):
+    with pytest.raises(ValueError, match=says):
+        getattr(tfma_metrics, metric)(task=task)
