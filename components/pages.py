@@ -18,6 +18,7 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 )
 
+_BREAKS = re.compile(r"(?<=[=,._/])(?=\w)")
 _SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tables.js")
 with open(_SCRIPT, encoding="utf-8") as _file:
     TABLES_SCRIPT = _file.read()
@@ -38,9 +39,16 @@ def environment(folder: str) -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
+    made.filters["breakable"] = breakable
     made.globals["tables_script"] = markupsafe.Markup(TABLES_SCRIPT)
     made.globals["script_digest"] = markupsafe.Markup(script_digest())
     return made
+
+
+def breakable(text: str) -> markupsafe.Markup:
+    """Escaped text with a place to break after each of `= , . _ /` within a word."""
+    parts = _BREAKS.split(printable(text))
+    return markupsafe.Markup("<wbr />").join(parts)
 
 
 def script_digest() -> str:

@@ -45,10 +45,12 @@
       all.add(place);
       if (shown) { left.add(place); }
     });
+    // A plot cannot lose single rows: then the tables, whose rows have theirs, are all.
+    var single = Boolean(text || verdict);
     plots.forEach(function (plot) {
       // Those of eval and ood may share a plot, and overall is with the environments.
       var both = !plot.dataset.split, with_it = by === 'overall' ? 'environment' : by;
-      plot.hidden = ![fits(with_it, plot.dataset.by), both || fits(split, plot.dataset.split)].every(Boolean);
+      plot.hidden = single || ![fits(with_it, plot.dataset.by), both || fits(split, plot.dataset.split)].every(Boolean);
     });
     var active = Boolean(text || split || by || verdict);
     document.querySelectorAll('details.slices').forEach(function (details) {

@@ -41,7 +41,7 @@ def shown(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "fit": bool(record.get("blessed")),
         "problems": [f"The model {problem}." for problem in record.get("problems", ())],
         "rows": [
-            (what, measured, f"≤ {bounds[key]:g} {unit}" if key in bounds else "")
+            (what, measured, f"≤ {_with(bounds[key], unit)}" if key in bounds else "")
             for what, measured, key, unit in rows
         ],
         "compared": [_WAYS.get(way, way) for way in record.get("compared", ())],
@@ -54,4 +54,6 @@ def shown(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _with(value: float | None, unit: str) -> str:
-    return "–" if value is None else f"{value:.3g} {unit}"
+    if value is None:
+        return "–"
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"

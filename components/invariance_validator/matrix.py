@@ -23,7 +23,7 @@ from components.invariance_validator.slice_rows import cell, span
 if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
 
-MOST = 16  # environments of a matrix; of more, those with the most extreme values
+MOST = 12  # environments of a matrix; of more, those with the most extreme values
 _MOST_SPELLED = 6  # environments whose cells have room for the interval, too
 
 
