@@ -94,10 +94,10 @@ def test_keys_alone_filter_and_sort(small, make):
     (down, falling), (up, rising) = keys["sorted"]
     assert (down, up) == ("descending", "ascending")
     assert len(falling) == slices
-    column = keys["heads"].index("auc") if "auc" in keys["heads"] else 3
-    values = [float(row[column]) for row in falling]
+    assert keys["heads"] == ["Slice", "Split", "Verdict", "auc", "Examples"]
+    values = [float(row[3]) for row in falling]
     assert values == sorted(values, reverse=True)
-    assert [float(row[column]) for row in rising] == sorted(values)
+    assert [float(row[3]) for row in rising] == sorted(values)
 
 
 def test_without_scripts_all_is_there(small, make):
