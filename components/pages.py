@@ -18,7 +18,7 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 )
 
-_BREAKS = re.compile(r"(?<=[=,._/])(?=\w)")
+_BREAKS = re.compile(r"(?<=[=,_/])(?=\w)|(?<=\.)(?=[^\W\d])")  # in no number
 _SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tables.js")
 with open(_SCRIPT, encoding="utf-8") as _file:
     TABLES_SCRIPT = _file.read()

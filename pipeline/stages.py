@@ -341,7 +341,7 @@ def invariance_validator(
         model_run=trainer.outputs["model_run"],
         environments=inspection and inspection.outputs["report"],
         inference=prepared.inference,
-        infra_blessing=loaded and loaded.outputs["blessing"],
+        infra_blessing=None if loaded is None else loaded.outputs["blessing"],
         checks=config.checks.as_json(),
         verdict=config.verdict.as_json(),
         context=_context(config, settings),

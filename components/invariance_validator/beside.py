@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from components.invariance_validator import intervals, slice_rows, spreads
 from components.invariance_validator.decision import Decision
+from components.invariance_validator.judging import Outcome
 from components.invariance_validator.meanings import MEANINGS
 from components.invariance_validator.metrics import TASKS
 from components.invariance_validator.slice_rows import Row, Table
@@ -54,7 +55,8 @@ def changes(
 def _rows(
     metric: str, decision: Decision, results: "Sequence[SliceResult]"
 ) -> tuple[list[Row], slice_rows.Bounds]:
-    judged, bounds = {}, (None, None)
+    judged: dict[tuple[str, str], Outcome] = {}
+    bounds: slice_rows.Bounds = (None, None)
     for check in decision.parsed:
         if check.kind == "baseline" and check.metric == metric:
             judged = {(o.split, o.slice): o for o in decision.outcomes[check.name]}
