@@ -152,6 +152,6 @@ def flattened(key: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _one(value: Any) -> str:
-    return (
-        " × ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    )
+    if isinstance(value, list | tuple):
+        return " × ".join(map(str, value)) or "overall"  # sliced by nothing
+    return str(value)

@@ -313,6 +313,17 @@ def test_a_model_that_cannot_be_served_is_not_called_fit_for_release(make, fit):
     assert ("the load check refuses it. Not to be released" in text) != fit
 
 
+def test_nested_settings_are_told_by_path():
+    given = {"slices": [[], ["a"], ["a", "b"]], "card": {"use": "x", "none": None}}
+    given |= {"sources": [{"name": "n"}, {"name": "m"}], "empty": []}
+    assert dict(changed.flattened("", given)) == {
+        "slices": "overall, a, a × b",
+        "card.use": "x",
+        "sources.1.name": "n",
+        "sources.2.name": "m",
+    }
+
+
 def test_lineage_has_every_digest_and_version():
     found = dict(
         lineage.facts(
