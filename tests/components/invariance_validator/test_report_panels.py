@@ -381,3 +381,24 @@ def test_whatever_the_new_panels_show_of_data_is_text(make):
         changes=changed.compare(then, changed.reference(kept, {})),
     )
     assert page_of(material).count(SCRIPT) > 20
+
+
+def test_with_a_released_model_two_hundred_values_stay_small(make):
+    places = [(f"site {i:02d}", "ood" if i < 5 else "eval") for i in range(50)]
+    values = [f"group {i:03d}" for i in range(200)]
+    html = report.render(reports.material(make, places, values))
+    assert len(html.encode()) < 5_000_000
+    root = ElementTree.fromstring(html)
+    tables = [t for t in root.iter("table") if "filterable" in t.get("class", "")]
+    for table in tables:  # three metrics, two of them beside the baseline, and all
+        assert len(list(table.find("tbody"))) == 2 + 50 + 400
+    assert len(tables) == 6
+
+
+def test_more_slices_than_a_page_can_hold_are_cut_from_the_good_end(make):
+    results = [make.result([("carrier", f"c{i}")], auc=0.6 + i / 1e4) for i in range(9)]
+    checks = {"worst": {"auc": {"min": 0.5, "over": "carrier"}}}
+    found = slice_rows.table("auc", decide(results, {}, checks), results, 4)
+    assert [row.name for row in found.rows] == [f"carrier=c{i}" for i in range(4)]
+    for tables in (1, 7, 100):
+        assert tables * slice_rows.most_rows(tables) <= max(4_000, 600)
