@@ -43,5 +43,6 @@ def of_component(file: str) -> str:
       file: `__file__` of its `component.py`.
     """
     folder = os.path.dirname(os.path.abspath(file))
-    shared = sorted(glob.glob(os.path.join(os.path.dirname(folder), "*.py")))
+    beside = glob.glob(os.path.join(os.path.dirname(folder), "*"))
+    shared = sorted(path for path in beside if path.endswith(_SUFFIXES))
     return fingerprint(folder, *shared)

@@ -41,7 +41,7 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         config.load_check.model_dump(),
     )
     validator = stages.invariance_validator(
-        config, prepared, trainer, evaluator, baseline, settings
+        config, prepared, trainer, evaluator, baseline, settings, loaded
     )
     pusher = Pusher(
         trainer.outputs["model"],

@@ -12,7 +12,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import base_node
 
 import trainer_module
-from components import code
+from components import code, digests
 from components.environment_validator.component import EnvironmentValidator
 from components.environment_validator.executor import Options as Inspected
 from components.evaluator.component import Evaluator
@@ -329,6 +329,7 @@ def invariance_validator(
     evaluator: base_node.BaseNode,
     baseline: base_node.BaseNode | None,
     settings: dict[str, Any],
+    loaded: base_node.BaseNode | None = None,
 ) -> Any:
     """Decides; the one producer of the blessing."""
     inspection = prepared.inspection
@@ -340,6 +341,7 @@ def invariance_validator(
         model_run=trainer.outputs["model_run"],
         environments=inspection and inspection.outputs["report"],
         inference=prepared.inference,
+        infra_blessing=None if loaded is None else loaded.outputs["blessing"],
         checks=config.checks.as_json(),
         verdict=config.verdict.as_json(),
         context=_context(config, settings),
@@ -358,10 +360,21 @@ def _context(config: PipelineConfig, settings: dict[str, Any]) -> dict[str, Any]
         "slices": slices(config),
         "split_by": list(config.data.split.by),
         "code": settings["code"],
+        "config": config_digest(config),
         "versions": versions(),
         "architecture": architecture(config),
         "card": config.card.model_dump(mode="json", exclude_none=True),
     }
+
+
+def config_digest(config: PipelineConfig) -> str:
+    """Digest of the validated config, defaults included.
+
+    Without where it runs and where the model goes: naming an override, or another
+    folder, would have the same judgement made anew.
+    """
+    elsewhere = {"root", "beam", "push"}
+    return digests.of_settings(config.model_dump(mode="json", exclude=elsewhere))
 
 
 def architecture(config: PipelineConfig) -> str:

@@ -1,9 +1,6 @@
 """The environments drawn: a section of the report, and a page of its own."""
 
-import base64
-import hashlib
 import itertools
-import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,14 +18,6 @@ _MOST_FEATURES = 300
 _MOST_MATRIX = 50
 _WORDS = {ERROR: "Error", WARN: "Warning", NOTE: "Note"}
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
-with open(os.path.join(_FOLDER, "sort.js"), encoding="utf-8") as _file:
-    SORT_SCRIPT = _file.read()
-
-
-def script_digest() -> str:
-    """What a Content-Security-Policy names the sorting script by."""
-    digest = hashlib.sha256(SORT_SCRIPT.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def page(kept: Mapping[str, Any], name: str) -> str:
@@ -63,7 +52,6 @@ def section(kept: Mapping[str, Any]) -> markupsafe.Markup:
         sampled=max(kept["sampled"], default=0),
         exact=kept["duplicates_are_exact"],
         checks=kept["checks"],
-        sort=markupsafe.Markup(SORT_SCRIPT),
     )
     return markupsafe.Markup(text)
 
@@ -79,9 +67,7 @@ def summary(kept: Mapping[str, Any]) -> str:
 
 
 def _render(template: str, **values: Any) -> str:
-    environment = pages.environment(_FOLDER)
-    environment.globals["script_digest"] = markupsafe.Markup(script_digest())
-    return environment.get_template(template).render(**values)
+    return pages.environment(_FOLDER).get_template(template).render(**values)
 
 
 def _counts(kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,7 +152,7 @@ def _heat_rows(
         cells = []
         for i, j in pairs:
             value = feature["distances"][i][j]
-            cells.append((*_cell(value, 2), _shade((value or 0) / bound)))
+            cells.append((*_cell(value, 2), pages.shade((value or 0) / bound)))
         rows.append({"name": feature["name"], "kind": feature["kind"], "cells": cells})
     return rows
 
@@ -179,14 +165,6 @@ def _transfer(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
         for value in values[: len(names)]:
             apart = 0.0 if value is None else abs(value - 0.5) * 2
             warm = value is not None and value < 0.5
-            cells.append((_cell(value, 3)[0], _shade(apart, warm)))
+            cells.append((_cell(value, 3)[0], pages.shade(apart, warm)))
         rows.append({"name": name, "cells": cells})
     return rows
-
-
-def _shade(share: float, warm: bool = False) -> str:
-    """A background from white to blue (or orange); dark text stays readable on it."""
-    share = 0.0 if math.isnan(share) else min(max(share, 0.0), 1.0)
-    red, green, blue = (245, 163, 92) if warm else (122, 170, 224)
-    mixed = [round(255 - (255 - c) * share) for c in (red, green, blue)]
-    return f"#{mixed[0]:02x}{mixed[1]:02x}{mixed[2]:02x}"

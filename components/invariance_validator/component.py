@@ -48,6 +48,9 @@ class InvarianceValidatorSpec(types.ComponentSpec):
         executor.INFERENCE_KEY: ChannelParameter(
             type=EnvironmentInference, optional=True
         ),
+        executor.INFRA_BLESSING_KEY: ChannelParameter(
+            type=standard_artifacts.InfraBlessing, optional=True
+        ),
     }
     OUTPUTS = {
         executor.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -78,6 +81,7 @@ class InvarianceValidator(base_component.BaseComponent):
         model_run: types.BaseChannel | None = None,
         environments: types.BaseChannel | None = None,
         inference: types.BaseChannel | None = None,
+        infra_blessing: types.BaseChannel | None = None,
     ):
         """Makes the component.
 
@@ -98,6 +102,8 @@ class InvarianceValidator(base_component.BaseComponent):
             beside a model that is blessed, for the next run to compare with; or None.
           inference: of EnvironmentInferrer, where training environments are inferred:
             on those alone nothing passes.
+          infra_blessing: of ModelValidator, whose load check the report shows; or None.
+            It decides nothing here: Pusher takes it itself.
 
         Raises:
           ValueError: a check that no data could meet, or an illegal verdict.
@@ -112,6 +118,7 @@ class InvarianceValidator(base_component.BaseComponent):
             model_run=model_run,
             environments=environments,
             inference=inference,
+            infra_blessing=infra_blessing,
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
             context=json.dumps(context),

@@ -12,12 +12,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils
 from tfx.utils import path_utils
 
-from components import blessings, digests
+from components import blessings, code, digests
 from components.artifact_files import counts_of, read_json, write_text
 from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
 from components.evaluator.results import SliceResult, evaluated_models, load_results
-from components.invariance_validator import inferred, record, report
+from components.invariance_validator import changed, inferred, loaded, record, report
 from components.invariance_validator.decision import decide
 from components.invariance_validator.metrics import BINARY
 from components.model_card import card as model_card
@@ -32,6 +32,7 @@ BASELINE_MODEL_KEY = "baseline_model"
 MODEL_RUN_KEY = "model_run"
 ENVIRONMENTS_KEY = "environments"
 INFERENCE_KEY = "inference"
+INFRA_BLESSING_KEY = "infra_blessing"
 BLESSING_KEY = "blessing"
 REPORT_KEY = "report"
 
@@ -88,21 +89,31 @@ class Executor(evaluator_executor.Executor):
             checks_fingerprint=digests.of_settings([checks, verdict]),
         )
         counts = inferred.with_bad_rows(counts, inference)
+        kept = record.decision_record(decision, results, counts, context)
+        kept |= {"notes": list(notes), "inference": inference, **_digests(decided)}
+        reference = changed.reference(kept, {"checks": checks, "verdict": verdict})
         material = report.Material(
             decision=decision,
             results=results,
             counts=counts,
             context=context,
             history=read_json(input_dict.get(MODEL_RUN_KEY), HISTORY_FILE),
-            lineage=_lineage(input_dict) | _digests(decided),
+            lineage=_lineage(input_dict),
+            digests=_digests(decided)
+            | {"validator": exec_properties.get(code.CODE_KEY)},
             environments=read_json(
                 input_dict.get(ENVIRONMENTS_KEY), inspection.RECORD_FILE
             ),
             notes=notes,
+            load_check=read_json(
+                input_dict.get(INFRA_BLESSING_KEY), loaded.RECORD_FILE
+            ),
+            changes=changed.compare(
+                read_json(input_dict.get(BASELINE_MODEL_KEY), changed.REFERENCE_FILE),
+                reference,
+            ),
         )
         written = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
-        kept = record.decision_record(decision, results, counts, context)
-        kept |= {"notes": list(notes), "inference": inference, **_digests(decided)}
         write_text(written.uri, DECISION_FILE, record.to_json(kept))
         write_text(written.uri, REPORT_FILE, report.render(material))
         card = model_card.make(kept, decided.model_digest)
@@ -112,7 +123,7 @@ class Executor(evaluator_executor.Executor):
         # Last, so that nothing is blessed whose reasons could not be written.
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
         if decision.blessed:
-            _keep_reference(input_dict)
+            _keep_references(input_dict, reference)
         _bless(blessing, decided, input_dict, exec_properties)
         logging.info("Verdict %s: %s", decision.verdict, written.uri)
 
@@ -224,15 +235,17 @@ def _counts(examples: artifact.Artifact) -> dict[str, Any]:
     return found
 
 
-def _keep_reference(input_dict: Artifacts) -> None:
-    """Puts what the environments were like beside the model that is released.
+def _keep_references(input_dict: Artifacts, decided: Mapping[str, Any]) -> None:
+    """Puts beside the model that is released what the next run compares itself with.
 
-    A blessing would be the better place, but a rerun makes a new one for the same
-    model, and whatever takes it as input would never be answered from the cache.
+    What it was decided by, and what the environments were like. A blessing would be the
+    better place, but a rerun makes a new one for the same model, and whatever takes it
+    as input would never be answered from the cache.
     """
+    model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
+    write_text(model.uri, changed.REFERENCE_FILE, record.to_json(decided))
     reference = read_json(input_dict.get(ENVIRONMENTS_KEY), inspection.REFERENCE_FILE)
     if reference is not None:
-        model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
         write_text(model.uri, inspection.REFERENCE_FILE, inspection.to_json(reference))
 
 
@@ -245,6 +258,7 @@ def _lineage(input_dict: Artifacts) -> dict[str, str]:
         MODEL_RUN_KEY: "training run",
         ENVIRONMENTS_KEY: "inspection of the environments",
         INFERENCE_KEY: "inferred environments",
+        INFRA_BLESSING_KEY: "load check",
     }
     return {
         label: f"{input_dict[key][0].uri} (id {input_dict[key][0].id})"

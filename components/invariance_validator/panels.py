@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.invariance_validator import distances, intervals, spreads, svg
+from components.invariance_validator import slice_rows, svg
 from components.invariance_validator.decision import Decision
 from components.invariance_validator.dots import Dot, dot_plot, number
 from components.invariance_validator.judging import SEVERITY, Outcome
 from components.invariance_validator.kinds import (
-    CALIBRATION_ERROR,
-    CALIBRATION_SLOPE,
     ENVIRONMENT,
     OVERALL,
     RISK_VARIANCE,
@@ -23,6 +21,7 @@ from components.invariance_validator.kinds import (
 )
 from components.invariance_validator.meanings import MEANINGS
 from components.invariance_validator.metrics import TASKS
+from components.invariance_validator.slice_rows import interval
 from components.invariance_validator.slices import FAIL, PASS
 
 if TYPE_CHECKING:
@@ -31,51 +30,49 @@ if TYPE_CHECKING:
 MOST_DOTS = 24
 _MOST_PANELS = 12  # of one metric
 _MOST_PAIRS = 12
-# Their bounds hold for the metric of every slice.
-_ABSOLUTE = ("worst", CALIBRATION_SLOPE, CALIBRATION_ERROR)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A plot with its caption; `plot` is SVG markup."""
+    """A plot with its caption.
+
+    Attributes:
+      title: of the plot.
+      note: below the title, or empty.
+      plot: SVG markup.
+      by: the features that its slices are sliced by, in words; empty of several.
+      split: of all of its slices, or empty.
+    """
 
     title: str
     note: str
     plot: str
+    by: str
+    split: str
 
 
 @dataclass(frozen=True)
 class Section:
-    """All panels of one metric."""
+    """All panels of one metric, and the table of all of its slices (or None)."""
 
     metric: str
     meaning: str
     panels: list[Panel]
-
-
-def interval(
-    result: "SliceResult", metric: str, confidence: float
-) -> tuple[float, float] | None:
-    """Two-sided interval of a metric on a slice, or None where it has none."""
-    found: intervals.Spread
-    if metric in TASKS[result.task].norms:
-        found = distances.of_estimates([result.metrics[metric]])
-    else:
-        found = intervals.stack([spreads.single(result, metric)])
-    if not found.usable[0]:
-        return None
-    low, high = found.limits((1 + confidence) / 2)
-    return float(low[0]), float(high[0])
+    table: slice_rows.Table | None
 
 
 def sections(
-    decision: Decision, results: "Sequence[SliceResult]", prefix: str = "dots"
+    decision: Decision,
+    results: "Sequence[SliceResult]",
+    most: int = slice_rows.MOST_ROWS,
+    prefix: str = "dots",
 ) -> list[Section]:
     """A section for each metric that a check names, and for the task's main ones.
 
     Args:
       decision: what was decided.
       results: that it was decided from.
+      most: rows of a table at most.
       prefix: of ids in the plots.
 
     Returns:
@@ -86,34 +83,46 @@ def sections(
     made = []
     for metric in metrics:
         found: list[Panel] = []
-        for title, note, dots, bounds in _panels(metric, decision, results):
-            label = f"{metric}, {title}: " + "; ".join(_spoken(dot) for dot in dots)
-            low, high, zero = bounds
+        for plan in _panels(metric, decision, results):
+            label = f"{metric}, {plan.title}: " + "; ".join(map(_spoken, plan.dots))
+            low, high, zero = plan.bounds
             name = f"{prefix}-{metric}-{len(found)}"
-            plot = dot_plot(dots, low, high, label, name, zero)
-            found.append(Panel(title, note, plot))
+            plot = dot_plot(plan.dots, low, high, label, name, zero)
+            by = "" if plan.scope is None else slice_rows.by_name(plan.scope)
+            found.append(Panel(plan.title, plan.note, plot, by, plan.split))
             if len(found) == _MOST_PANELS:
                 break
         if found:
-            made.append(Section(metric, MEANINGS[decision.task][metric], found))
+            meaning = MEANINGS[decision.task][metric]
+            table = slice_rows.table(metric, decision, results, most)
+            made.append(Section(metric, meaning, found, table))
     return made
 
 
 _Bounds = tuple[float | None, float | None, bool]
-_Plan = tuple[str, str, list[Dot], _Bounds]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A panel before it is drawn.
+
+    `scope` is None where it is of several, `split` empty where it has those of both.
+    """
+
+    title: str
+    note: str
+    dots: list[Dot]
+    bounds: _Bounds
+    scope: tuple[str, ...] | None
+    split: str
 
 
 def _panels(
     metric: str, decision: Decision, results: "Sequence[SliceResult]"
 ) -> Iterator[_Plan]:
     checks = [check for check in decision.parsed if check.metric == metric]
-    # One metric may be checked both by `worst` and by `calibration_slope`.
-    absolute = [check for check in checks if check.kind in _ABSOLUTE]
-    judged: list[Outcome] = []
-    bounds: _Bounds = (None, None, False)
-    if absolute:
-        judged = list(decision.outcomes[absolute[0].name])
-        bounds = (absolute[0].minimum, absolute[0].maximum, False)
+    judged, (low, high) = slice_rows.absolute(metric, decision)
+    bounds: _Bounds = (low, high, False)
     yield from _by_slice(metric, decision, results, judged, bounds)
     for check in checks:
         draw = _PANELS.get(check.kind)
@@ -159,7 +168,7 @@ def _by_slice(
         )
         checked = any(dot.verdict for dot in dots)
         shown = bounds if checked else (None, None, False)
-        yield _title(scope, split), note, dots, shown
+        yield _Plan(_title(scope, split), note, dots, shown, scope, split)
 
 
 def _values_of(
@@ -212,7 +221,7 @@ def _gaps(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
         if len(found) > _MOST_PAIRS:
             note += f"; the {_MOST_PAIRS} closest to the bound"
         title = f"{'gap' if check.kind == 'gap' else 'distance'} {_title(scope, split)}"
-        yield title, note, dots, (None, check.maximum, True)
+        yield _Plan(title, note, dots, (None, check.maximum, True), scope, split)
 
 
 def _changes(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
@@ -224,20 +233,23 @@ def _changes(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
     for scope, split in sorted(groups, key=_rank):
         dots, note = _capped(groups[scope, split], better, bounds)
         note = "; ".join(filter(None, ["candidate minus released model", note]))
-        yield f"change {_title(scope, split)}", note, dots, bounds
+        title = f"change {_title(scope, split)}"
+        yield _Plan(title, note, dots, bounds, scope, split)
 
 
 def _drops(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
     bounds = (None, check.maximum, True)
     dots, note = _capped([_judged(o) for o in outcomes], None, bounds)
     words = "how much worse than the mean of the environments trained on"
-    yield "held out", "; ".join(filter(None, [words, note])), dots, bounds
+    note = "; ".join(filter(None, [words, note]))
+    yield _Plan("held out", note, dots, bounds, (ENVIRONMENT,), "ood")
 
 
 def _floors(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
     dots = [_judged(o, o.split) for o in outcomes]
     title = f"floor of {slice_name(check.slice or ())}"
-    yield title, "", dots, (check.minimum, check.maximum, False)
+    scope = tuple(feature for feature, _ in check.slice or ())
+    yield _Plan(title, "", dots, (check.minimum, check.maximum, False), scope, "")
 
 
 def _attacks(
@@ -257,7 +269,8 @@ def _attacks(
     bounds = (check.minimum, check.maximum, False)
     for scope, split in sorted(groups, key=_rank):
         dots, note = _capped(groups[scope, split], check.info.better, bounds)
-        yield f"under {check.attack.name}, {_title(scope, split)}", note, dots, bounds
+        title = f"under {check.attack.name}, {_title(scope, split)}"
+        yield _Plan(title, note, dots, bounds, scope, split)
 
 
 def _variances(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
@@ -270,7 +283,8 @@ def _variances(check: Check, outcomes: Sequence[Outcome]) -> Iterator[_Plan]:
         )
         for o in outcomes[:MOST_DOTS]
     ]
-    yield "over the slices by", "", dots, (None, check.maximum, True)
+    bounds = (None, check.maximum, True)
+    yield _Plan("over the slices by", "", dots, bounds, None, "")
 
 
 _PANELS = {

@@ -1,7 +1,7 @@
 """The report of a verdict: one HTML page that needs nothing but a browser.
 
 Everything that comes from data is escaped: by Jinja in the page, by the XML writer in
-the curves.
+the curves. Its one script sorts and filters what is there without it, too.
 """
 
 import math
@@ -14,10 +14,21 @@ import markupsafe
 
 from components import pages
 from components.environment_validator import page as inspection
-from components.invariance_validator import curves, dots, panels, svg
-from components.invariance_validator.checks import ENVIRONMENT, Check
+from components.invariance_validator import (
+    beside,
+    changed,
+    dots,
+    lineage,
+    loaded,
+    matrix,
+    multiples,
+    panels,
+    slice_rows,
+)
+from components.invariance_validator.checks import Check
 from components.invariance_validator.decision import CheckResult, Decision
-from components.invariance_validator.metrics import BINARY, MULTICLASS
+from components.invariance_validator.metrics import BINARY, TASKS
+from components.invariance_validator.slice_rows import interval, span
 from components.invariance_validator.slices import FAIL, INSUFFICIENT_DATA, PASS
 from components.multi_env_example_gen import bad_rows
 
@@ -26,7 +37,6 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "report.html.j2"
 _MOST_ROWS = 600  # of the table of all slices; the rest is in decision.json
-_MOST_CURVES = 12
 _MOST_NAMES = 40
 _METRICS = (
     "auc",
@@ -47,11 +57,6 @@ _METRICS = (
 )
 # Of the metrics above, those that the table leaves out.
 _LEFT_OUT = {BINARY: ("calibration_intercept",)}
-# Of a calibration curve; a regression has none.
-_AXES = {
-    BINARY: ("mean prediction", "observed share"),
-    MULTICLASS: ("mean confidence", "share right"),
-}
 _WORDS = {PASS: "Pass", FAIL: "Fail", INSUFFICIENT_DATA: "Insufficient data"}
 
 
@@ -66,8 +71,11 @@ class Material:
       context: of the component: name, method, versions, ...
       history: `history.json` of the ModelRun, or None.
       lineage: what was judged: label -> URI or id.
+      digests: of data, model, checks and code: key -> digest or None.
       environments: `environments.json` of the EnvironmentValidator, or None.
       notes: sentences that go with the verdict.
+      load_check: `load_check.json` of the ModelValidator, or None.
+      changes: what differs from the last blessed run, or None without one.
     """
 
     decision: Decision
@@ -76,8 +84,11 @@ class Material:
     context: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Any] | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str | None] = field(default_factory=dict)
     environments: Mapping[str, Any] | None = None
     notes: Sequence[str] = ()
+    load_check: Mapping[str, Any] | None = None
+    changes: changed.Changes | None = None
 
 
 def render(material: Material) -> str:
@@ -88,39 +99,75 @@ def render(material: Material) -> str:
 
     Returns:
       HTML, whose markup is also well-formed XML; without references to anything
-      outside. Its one script sorts the tables of the environments.
+      outside.
     """
     environment = pages.environment(os.path.dirname(os.path.abspath(__file__)))
     environment.filters["svg"] = markupsafe.Markup  # made by `svg.to_svg`, escaped
-    decision = material.decision
+    decision, results = material.decision, material.results
+    confidence, has_baseline = decision.rule.confidence, decision.table.has_baseline
+    most = slice_rows.most_rows(_number_of_tables(decision))
+    sections = panels.sections(decision, results, most)
+    compared = beside.changes(decision, results, most)
+    tables = [*(s.table for s in sections), *(c.table for c in compared)]
     return environment.get_template(_TEMPLATE).render(
         name=material.context.get("name") or "model",
         method=material.context.get("method"),
         decision=decision,
-        confidence=f"{100 * decision.rule.confidence:g}\u00a0%",
+        confidence=f"{100 * confidence:g}\u00a0%",
         words=_WORDS,
         colors=dots.COLORS,
-        headline=_headline(decision),
+        headline=_headline(decision, material.load_check),
         notes=material.notes,
         waived=_waived(decision),
+        load_check=loaded.shown(material.load_check),
         checks=[
             _check(decision, check, result)
             for check, result in zip(decision.parsed, decision.checks, strict=True)
         ],
-        sections=panels.sections(decision, material.results),
-        has_baseline=decision.table.has_baseline,
-        curves=_calibration(material),
-        training=_training(material.history),
+        sections=sections,
+        drawn=slice_rows.drawn,
+        filters=_filters([table for table in tables if table is not None]),
+        has_baseline=has_baseline,
+        matrices=matrix.matrices(decision, results),
+        compared=compared,
+        changes=material.changes,
+        curves=multiples.calibration(results, decision.task, confidence),
+        training=multiples.training(material.history),
         data=_data(material),
         table=_table(material),
-        facts=_facts(material),
+        facts=lineage.facts(material.lineage, material.digests, material.context),
         environments=material.environments
         and inspection.section(material.environments),
-        script=inspection.script_digest(),
     )
 
 
-def _headline(decision: Decision) -> str:
+def _number_of_tables(decision: Decision) -> int:
+    """How many tables of slices there may be, at most."""
+    shown = TASKS[decision.task].shown
+    sections = {*shown, *(check.metric for check in decision.parsed)}
+    compared = {*shown, *(c.metric for c in decision.parsed if c.kind == "baseline")}
+    return len(sections) + len(compared) * decision.table.has_baseline
+
+
+def _filters(tables: Sequence[slice_rows.Table]) -> dict[str, list[str]]:
+    """What the tables' rows can be filtered by."""
+    rows = [row for table in tables for row in table.rows]
+    ways = sorted({row.by for row in rows}, key=lambda by: (by.count("×"), by))
+    judged = {row.verdict for row in rows}
+    return {
+        "split": sorted({row.split for row in rows}),
+        "by": ways,
+        "verdict": [verdict for verdict in _WORDS if verdict in judged],
+    }
+
+
+def _headline(decision: Decision, load_check: Mapping[str, Any] | None) -> str:
+    unfit = load_check is not None and not load_check.get("blessed")
+    if decision.blessed and unfit:
+        met = (
+            "Every check is" if decision.verdict == PASS else "Not every check is shown"
+        )
+        return f"{met} met, and the load check refuses it. Not to be released."
     if not decision.checks:
         return "There is no check, so nothing is shown: not to be released."
     if decision.verdict == PASS:
@@ -195,122 +242,6 @@ def number(value: float | None, sign: str = "") -> str:
     return dots.number(value, sign)
 
 
-def span(interval: Sequence[float] | None, sign: str = "") -> str:
-    """`0.671 to 0.705`, or nothing."""
-    if interval is None:
-        return ""
-    return f"{number(interval[0], sign)} to {number(interval[1], sign)}"
-
-
-def _calibration(material: Material) -> dict[str, Any]:
-    """Small multiples: one curve an environment, all on the same axes."""
-    found, released = [], {}
-    for result in material.results:
-        if [feature for feature, _ in result.slice] == [ENVIRONMENT]:
-            if result.model == "candidate" and curves.visible(result.calibration):
-                found.append(result)
-            elif result.model == "baseline":
-                released[result.split, result.name] = result.calibration
-    total, task = len(found), material.decision.task
-    if total > _MOST_CURVES:
-        found.sort(key=_miscalibration, reverse=True)
-        found = found[:_MOST_CURVES]
-    ends = [
-        max(b.mean_prediction, b.mean_label)
-        for result in found
-        for b in curves.visible(result.calibration)
-    ]
-    most = min(1.0, math.ceil(10 * max(ends, default=1.0) + 0.2) / 10)
-    confidence = material.decision.rule.confidence
-    drawn = []
-    for i, result in enumerate(found):
-        name = f"{svg.shortened(result.slice[0][1], 48)} ({result.split})"
-        note = [
-            _described(result, key, label, confidence)
-            for key, label in (("calibration_slope", "slope"), ("calibration", "ratio"))
-            if key in result.metrics
-        ]
-        drawn.append(
-            {
-                "name": name,
-                "note": note,
-                "plot": curves.calibration_plot(
-                    result.calibration,
-                    released.get((result.split, result.name), ()),
-                    most,
-                    curves.LINES[i % len(curves.LINES)],
-                    f"Calibration curve of {name}: {'; '.join(note)}",
-                    f"calibration-{i}",
-                    _AXES[task],
-                ),
-            }
-        )
-    return {"plots": drawn, "total": total, "top": task == MULTICLASS}
-
-
-def _miscalibration(result: "SliceResult") -> float:
-    estimate = result.metrics.get("calibration_slope")
-    if estimate is None or not estimate.value > 0:
-        return math.inf
-    return abs(math.log(estimate.value))
-
-
-def _described(
-    result: "SliceResult", metric: str, label: str, confidence: float
-) -> str:
-    estimate = result.metrics[metric]
-    found = panels.interval(result, metric, confidence)
-    text = f"{label} {number(estimate.value)}"
-    return f"{text} ({span(found)})" if found else text
-
-
-def _training(history: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The curves of a training run, or None where there is no history."""
-    if not history:
-        return None
-    weight = curves.series(history, "steps", "weight")
-    penalty = curves.series(history, "steps", "penalty")
-    multiplier = curves.series(history, "constraint_steps", "multiplier")
-    bounds = " and ".join(
-        f"{name} at most {number(bound)}"
-        for name, bound in (history.get("bounds") or {}).items()
-    )
-    figures: list[dict[str, str]] = []
-    for title, lines, step, note in (
-        (
-            "Risk on training batches",
-            curves.series(history, "steps", "risk"),
-            None,
-            "by environment",
-        ),
-        (
-            "Risk on eval",
-            curves.series(history, "eval_steps", "eval_risk"),
-            None,
-            "by environment",
-        ),
-        ("Penalty", penalty, weight[0] if weight else None, "its weight in grey"),
-        (
-            "Constraint",
-            curves.series(history, "constraint_steps", "constraint"),
-            multiplier[0] if multiplier else None,
-            f"{bounds}; what it multiplies the weight by in grey",
-        ),
-    ):
-        if lines:
-            ends = [f"{line.name} ends at {number(line.y[-1])}" for line in lines[:20]]
-            label = f"{title} over training steps: {'; '.join(ends)}"
-            prefix = f"training-{len(figures)}"
-            plot = curves.line_plot(lines, label, prefix, step)
-            figures.append({"title": title, "note": note, "plot": plot})
-    facts = [
-        f"{key} {history[key]}" for key in ("method", "device") if history.get(key)
-    ]
-    if history.get("steps"):
-        facts.append(f"{history['steps'][-1]:,} steps")
-    return {"plots": figures, "facts": ", ".join(facts)}
-
-
 def _data(material: Material) -> dict[str, Any]:
     """Counts by environment and split, what was dropped, what was pooled."""
     environments = material.counts.get("environments", {})
@@ -380,8 +311,9 @@ def _table(material: Material) -> dict[str, Any]:
             {
                 "name": result.name,
                 "split": result.split,
-                "examples": f"{result.examples:,}",
-                "positives": f"{result.positives:,}" if binary else None,
+                "by": slice_rows.by_name(tuple(f for f, _ in result.slice)),
+                "examples": result.examples,
+                "positives": result.positives if binary else None,
                 "cells": cells,
             }
         )
@@ -393,29 +325,11 @@ def _table(material: Material) -> dict[str, Any]:
     }
 
 
-def _measured(result: "SliceResult", metric: str, confidence: float) -> tuple[str, str]:
-    """Value and interval of a cell of the table."""
+def _measured(
+    result: "SliceResult", metric: str, confidence: float
+) -> tuple[str, str, str]:
+    """Text, sorting key and interval of a cell of the table."""
     if metric not in result.metrics:
-        return "–", ""
-    interval = panels.interval(result, metric, confidence)
-    return number(result.metrics[metric].value), span(interval)
-
-
-def _facts(material: Material) -> list[tuple[str, str]]:
-    """Lineage and context as label and text; nested ones by path."""
-    facts = [(key, str(value)) for key, value in material.lineage.items()]
-    for key, value in material.context.items():
-        facts += _flattened(key, value)
-    return facts
-
-
-def _flattened(key: str, value: Any) -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        return [
-            pair
-            for name, inner in value.items()
-            for pair in _flattened(f"{key}: {name}", inner)
-        ]
-    if isinstance(value, list | tuple):
-        return [(key, ", ".join(map(str, value)))] if value else []
-    return [] if value is None else [(key, str(value))]
+        return "–", "", ""
+    text, key = slice_rows.cell(result.metrics[metric].value)
+    return text, key, span(interval(result, metric, confidence))

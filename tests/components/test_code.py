@@ -35,3 +35,17 @@ def test_what_is_no_source_does_not_count(tmp_path):
     before = code.fingerprint(str(folder))
     (folder / "notes.txt").write_text("x")
     assert code.fingerprint(str(folder)) == before
+
+
+def test_what_components_share_counts_for_each(tmp_path):
+    component = package(tmp_path / "one") / "component.py"
+    component.write_text("")
+    other = package(tmp_path / "two")
+    seen = {code.of_component(str(component))}
+    for name in ("shared.py", "tables.js"):
+        (tmp_path / name).write_text("1")
+        seen.add(code.of_component(str(component)))
+    assert len(seen) == 3
+    (tmp_path / "README.md").write_text("1")
+    (other / "inner" / "logic.py").write_text("x = 3\n")
+    assert code.of_component(str(component)) in seen

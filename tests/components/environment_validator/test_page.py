@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from components import pages
 from components.environment_validator import checks, page
 
 NASTY = "<script>alert('x')</script>&\x00\u2028"
@@ -74,9 +75,9 @@ def test_one_environment_has_no_matrix():
 
 def test_the_script_is_the_one_that_the_policy_names():
     text = page.page(record(2, 1), "two")
-    assert f"script-src {page.script_digest()}" in text
+    assert f"script-src {pages.script_digest()}" in text
     inside = text.split("<script>")[1].split("</script>")[0]
-    assert inside == page.SORT_SCRIPT
+    assert inside == pages.TABLES_SCRIPT
 
 
 def test_the_summary_counts_the_levels():

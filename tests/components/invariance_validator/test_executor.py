@@ -25,6 +25,7 @@ def run(tmp_path, monkeypatch, make):
         results=None,
         of="model",
         recorded=(),
+        loaded=None,
         **properties,
     ):
         found = [make.result("environment=EWR", auc=auc, log_loss=0.5)]
@@ -42,6 +43,12 @@ def run(tmp_path, monkeypatch, make):
         }
         if baseline:
             inputs["baseline_model"] = standard_artifacts.Model()
+        if loaded is not None:
+            inputs["infra_blessing"] = standard_artifacts.InfraBlessing()
+            (tmp_path / "infra_blessing").mkdir()
+            (tmp_path / "infra_blessing" / "load_check.json").write_text(
+                json.dumps(loaded)
+            )
         for i, (key, value) in enumerate(inputs.items()):
             value.uri, value.id = str(tmp_path / key), i
         inputs["model"].id = MODEL_ID
@@ -52,7 +59,7 @@ def run(tmp_path, monkeypatch, make):
         if counts:
             text = json.dumps(make.counts(EWR=1000))
             inputs["examples"].set_string_custom_property("counts", text)
-        os.makedirs(inputs["model_run"].uri)
+        os.makedirs(inputs["model_run"].uri, exist_ok=True)
         with open(os.path.join(inputs["model_run"].uri, "history.json"), "w") as file:
             json.dump({"steps": [0, 1], "penalty": [1.0, float("nan")]}, file)
         outputs = {
@@ -124,6 +131,62 @@ def test_a_model_that_changed_after_its_evaluation_is_not_judged(run, model, tmp
     assert recorded["model_digest"] in str(error.value)
     assert digests.of_model(str(path)) in str(error.value)
     assert not (tmp_path / "outputs" / "blessing" / "1").exists()
+
+
+def reference(tmp_path, of):
+    path = tmp_path / of / "decision_reference.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.mark.parametrize("auc", [0.9, 0.1])
+def test_only_a_blessed_model_gets_what_it_was_decided_by(run, model, tmp_path, auc):
+    path, recorded = model
+    _, _, decision = run(auc, recorded=recorded)
+    kept = reference(tmp_path, "model")
+    assert (kept is not None) == (auc == 0.9)
+    # It is beside the model, not of it: what is pushed and digested stays as it was.
+    assert digests.of_model(str(path)) == recorded["model_digest"]
+    if kept is not None:
+        assert kept["settings"] == {"checks": CHECKS, "verdict": {}}
+        assert kept["context"] == decision["context"]
+        assert kept["environments"] == {"EWR": {"eval": 1000}}
+        assert kept["model_digest"] == recorded["model_digest"]
+        (check,) = kept["checks"]
+        assert (check["name"], check["verdict"]) == ("worst.auc", "PASS")
+
+
+def test_the_next_run_tells_what_changed(run, tmp_path):
+    run(0.9)
+    (tmp_path / "baseline_model").mkdir()
+    (tmp_path / "model" / "decision_reference.json").rename(
+        tmp_path / "baseline_model" / "decision_reference.json"
+    )
+    context = json.dumps({"name": "flights", "method": "v_rex"})
+    _, report, _ = run(0.8, baseline=True, context=context)
+    with open(os.path.join(report.uri, "report.html")) as file:
+        text = file.read().partition('id="changes"')[2].partition("</section>")[0]
+    assert ">method</th>" in text
+    assert '<td class="text">erm</td><td class="text">v_rex</td>' in text
+    assert "0.900" in text and "0.800" in text
+    assert ">name</th>" not in text  # which is the same
+
+
+def test_a_released_model_that_left_nothing_is_no_error(run):
+    _, report, _ = run(0.9, baseline=True)
+    with open(os.path.join(report.uri, "report.html")) as file:
+        assert "left nothing to compare with" in file.read()
+
+
+def test_the_load_check_is_in_the_report_and_decides_nothing(run):
+    problems = ["takes <9> GiB of memory"]
+    blessing, report, decision = run(
+        0.9, loaded={"blessed": False, "problems": problems}
+    )
+    assert blessing.get_int_custom_property("blessed") == 1 and decision["blessed"]
+    with open(os.path.join(report.uri, "report.html")) as file:
+        text = file.read()
+    assert "The model takes &lt;9&gt; GiB of memory." in text
+    assert "the load check refuses it. Not to be released." in text
 
 
 def test_an_evaluation_that_does_not_say_of_which_model_gives_no_digest(run):

@@ -1,9 +1,12 @@
+import base64
+import hashlib
 import json
 import re
 from xml.etree import ElementTree
 
 import pytest
 
+from components import pages
 from components.evaluator.results import Estimate
 from components.invariance_validator import report
 from components.invariance_validator.decision import decide
@@ -111,8 +114,12 @@ def test_the_page_is_well_formed_and_has_every_section(make):
         "verdict",
         "checks",
         "metrics",
+        "gaps",
+        "baseline",
+        "changes",
         "calibration",
         "training",
+        "load",
         "data",
         "lineage",
     ]
@@ -188,10 +195,18 @@ def test_what_is_let_pass_without_data_is_said_in_red(make, error, words):
     assert ".waived { color: var(--is);" in html
 
 
-def test_nothing_is_fetched_and_nothing_runs(make):
+def scripts(root):
+    return [element.text for element in root.iter("script")]
+
+
+def test_nothing_is_fetched_and_only_our_script_runs(make):
     html, _ = page(make, FLIGHTS, history=HISTORY)
     root = parsed(html)
-    assert not {"script", "link", "img", "iframe", "object", "base"} & {
+    assert scripts(root) == [pages.TABLES_SCRIPT]
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src {digest()}" in (
+        next(e for e in root.iter("meta") if e.get("http-equiv")).get("content")
+    )
+    assert not {"link", "img", "iframe", "object", "base"} & {
         element.tag for element in root.iter()
     }
     assert "http:" not in html.replace("http-equiv", "") and "https:" not in html
@@ -199,6 +214,12 @@ def test_nothing_is_fetched_and_nothing_runs(make):
     for element in root.iter():
         assert not any(name.startswith("on") for name in element.attrib)
         assert element.get("href", "#").startswith("#")
+
+
+def digest():
+    """As the Content-Security-Policy has it; a browser compares it with the script."""
+    found = hashlib.sha256(pages.TABLES_SCRIPT.encode()).digest()
+    return f"'sha256-{base64.b64encode(found).decode()}'"
 
 
 def test_every_plot_says_in_words_what_it_shows(make):
@@ -234,7 +255,7 @@ def test_whatever_comes_from_data_stays_text(make):
     html, _ = page(make, names, context=context, history=history, bad=[EVIL[0]])
     root = parsed(html)
     tags = {element.tag for element in root.iter()}
-    assert not {"script", "img"} & tags
+    assert "img" not in tags and scripts(root) == [pages.TABLES_SCRIPT]
     text = text_of(root)
     assert "<script>alert(1)</script>" in text
     assert "{{ 7 * 7 }} {% raw %}" in text
