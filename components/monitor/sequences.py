@@ -1,4 +1,4 @@
-"""Evidence that a mean has left its bound, which may be looked at as often as one likes.
+"""Evidence that a mean has left its bound, good at every look.
 
 A quantity x >= 0 whose mean is at most m is a bet that nobody wins in the long run:
 with f in [0, 1] the stake 1 + f (x / m - 1) is at most 1 on average, so the product of
@@ -101,7 +101,7 @@ def add(evidence: Evidence, stake: np.ndarray) -> Evidence:
 
 
 def log_value(evidence: Evidence) -> np.ndarray:
-    """log E: how many times the money laid out has become; [...]."""
+    """Log E: how many times the money laid out has become; [...]."""
     return _log_value(evidence.looks, evidence.active)
 
 
