@@ -336,11 +336,15 @@ def _lines(record: Mapping[str, Any], asked: Asked) -> Iterator[str]:
 
 
 def _table(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The watches nearest to be broken."""
+    """The watches nearest to be broken, of each its nearer bound."""
     if not listed:
         yield "  nothing that is followed had data yet"
         return
-    nearest = sorted(listed, key=lambda one: one["log_needed"] - one["log_evidence"])
+    nearer: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for one in sorted(listed, key=_distance):
+        key = tuple(one[name] for name in ("check", "quantity", "split", "slice"))
+        nearer.setdefault(key, one)
+    nearest = list(nearer.values())
     cells = [("check", "slice", "value", "bound", "examples", "evidence")]
     for one in nearest[:_SHOWN]:
         sign = "<=" if one["side"] == "max" else ">="
@@ -352,7 +356,7 @@ def _table(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             (
                 tables.brief(what, 48),
                 tables.brief(f"{one['slice']} ({one['split']})", 40),
-                f"{one['value']:.4g}",
+                f"{one['value_since' if one['broken'] else 'value']:.4g}",
                 f"{sign} {one['bound']:.4g}",
                 f"{one['examples']:,}",
                 "BROKEN" if one["broken"] else f"{min(share, 0.99):.0%}",
@@ -362,8 +366,14 @@ def _table(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for row in cells:
         pairs = zip(row, widths, strict=True)
         yield "  " + "  ".join(cell.ljust(width) for cell, width in pairs).rstrip()
-    if len(listed) > _SHOWN:
-        yield f"  and {len(listed) - _SHOWN} further from their bounds"
+    if len(nearest) > _SHOWN:
+        yield f"  and {len(nearest) - _SHOWN} further from their bounds"
+
+
+def _distance(one: Mapping[str, Any]) -> tuple[float, float]:
+    """How much evidence is wanting; then how far the value is from the bound."""
+    wanting = max(one["log_needed"] - one["log_evidence"], 0.0)
+    return wanting, abs(one["bound"] - one["value"])
 
 
 def _roll_back(config: PipelineConfig, looked_at: versions.Version) -> str | None:

@@ -80,7 +80,7 @@ def told(quantity: str) -> str:
     if quantity.startswith(quantities.BELOW):
         low, high = _edges(quantity)
         return f"the share of scores below {(low + high) / 2:.3g}"
-    if quantity == "calibration_gap":
+    if quantity in ("calibration_gap", "calibration_shift"):
         return "mean label less mean prediction"
     return f"{quantity.replace('_', ' ')}"
 
@@ -105,7 +105,10 @@ def judge(rows: rows_lib.Rows, plan: Plan, state: State) -> None:
         place = places.get((one.watch.split, one.watch.slice))
         values = _values(one.watch.quantity, rows, found)
         if place is not None and values is not None:
-            _add(one, values[place.rows], place.rows, rows, state)
+            scores = None
+            if one.watch.quantity == "calibration_shift":
+                scores = _scores(found)
+            _add(one, values, scores, place.rows, rows, state)
     _remember(rows, state)
 
 
@@ -246,9 +249,13 @@ def _values(
         absent = rows.missing.get(quantity.removeprefix(quantities.MISSING))
         return None if absent is None else absent.astype(np.float64)
     if quantity.startswith(quantities.BELOW):
-        scores = [found[name] for name in quantities.UNLABELLED if name in found]
-        return reference.ramp(scores[0], *_edges(quantity)) if scores else None
+        scores = _scores(found)
+        return None if scores is None else reference.ramp(scores, *_edges(quantity))
     return found.get(quantity)
+
+
+def _scores(found: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    return next((found[name] for name in quantities.UNLABELLED if name in found), None)
 
 
 def _edges(quantity: str) -> tuple[float, float]:
@@ -259,31 +266,55 @@ def _edges(quantity: str) -> tuple[float, float]:
 def _add(
     one: Watched,
     values: np.ndarray,
+    given: np.ndarray | None,
     chosen: np.ndarray,
     rows: rows_lib.Rows,
     state: State,
 ) -> None:
-    """Adds the examples of a slice to a watch."""
-    weights = np.ones(len(values)) if rows.weights is None else rows.weights[chosen]
-    use = ~np.isnan(values) & (weights > 0)
-    if not use.any():
+    """Adds the rows of a slice to a watch.
+
+    Args:
+      one: the watch.
+      values: the quantity of every row of the look, NaN where there is none.
+      given: what is known of each before it, so that the quantity is x - given with x
+        in [0, 1]; None where nothing is.
+      chosen: rows of the slice.
+      rows: of the look.
+      state: for the number of the look.
+    """
+    watch = one.watch
+    weights = np.ones(len(values)) if rows.weights is None else rows.weights
+    use = chosen[~np.isnan(values[chosen]) & (weights[chosen] > 0)]
+    if not len(use):
         return
-    turned = np.clip(one.watch.turned(values[use]), 0.0, _MOST_VALUE)
-    weights = weights[use]
-    if rows.units is None:
-        sizes = weights / weights.max()
-    else:
-        _, index = np.unique(rows.units[chosen][use], return_inverse=True)
-        index = index.reshape(-1)
-        turned = np.bincount(index, weights * turned) / np.bincount(index, weights)
-        sizes = np.ones(len(turned))
-    stake = sequences.stakes(turned, one.watch.most, sizes)
-    one.evidence = sequences.add(one.evidence, stake)
-    if not one.since.examples or one.since.mean <= one.watch.most:
+    units = None if rows.units is None else rows.units[use]
+    turned = np.clip(watch.turned(values[use]), 0.0, _MOST_VALUE)
+    turned, sizes = _means(turned, weights[use], units)
+    most: float | np.ndarray = watch.most
+    staked = turned
+    if given is not None:
+        known, _ = _means(given[use], weights[use], units)
+        # From x - given to x, or to 1 - x, and its bound alike.
+        taken = 1 - known if watch.side == "max" else known
+        staked, most = np.maximum(turned - taken, 0.0), watch.most - taken
+    one.evidence = sequences.add(one.evidence, sequences.stakes(staked, most, sizes))
+    if not one.since.examples or one.since.mean <= watch.most:
         one.since = Stretch(state.looks)
     for stretch in (one.all, one.since):
-        stretch.examples += int(use.sum())
+        stretch.examples += len(use)
         stretch.weight += float(sizes.sum())
         stretch.total += float(sizes @ turned)
     if one.broken is None and float(one.evidence.peak) >= one.needed:
         one.broken = state.looks
+
+
+def _means(
+    values: np.ndarray, weights: np.ndarray, units: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean of each unit, and how much of a bet is laid on it."""
+    if units is None:
+        return values, weights / weights.max()
+    _, index = np.unique(units, return_inverse=True)
+    index = index.reshape(-1)
+    means = np.bincount(index, weights * values) / np.bincount(index, weights)
+    return means, np.ones(len(means))

@@ -23,6 +23,7 @@ RANGES = {
     "mean_squared_error": (0.0, math.inf),
     "mean_absolute_error": (0.0, math.inf),
     "calibration_gap": (-1.0, 1.0),
+    "calibration_shift": (-1.0, 1.0),
 }
 # Of a quantity made of a column or of the scores: `missing:seats`, `below:0.1:0.2`.
 MISSING, BELOW = "missing:", "below:"
@@ -48,6 +49,7 @@ def measure(
     """The quantities of each example.
 
     calibration_gap is label - prediction; of several classes correct - confidence.
+    calibration_shift is the same, but judged given the predictions, see `looks`.
 
     Args:
       task: binary, multiclass or regression.
@@ -90,6 +92,8 @@ def measure(
             "mean_squared_error": sums[:, regression.LOSS],
             "mean_absolute_error": sums[:, regression.ABSOLUTE],
         }
+    if "calibration_gap" in found:
+        found["calibration_shift"] = found["calibration_gap"]
     unknown = {name: invalid for name in found}
     unknown |= {name: invalid | ~known for name in found if needs_label(name)}
     return {n: np.where(unknown[n], np.nan, x) for n, x in found.items()}, invalid

@@ -63,14 +63,15 @@ def start(shape: tuple[int, ...] = ()) -> Evidence:
 
 
 def stakes(
-    values: np.ndarray, most: float, sizes: np.ndarray | None = None
+    values: np.ndarray, most: float | np.ndarray, sizes: np.ndarray | None = None
 ) -> np.ndarray:
     """What each fraction makes of one look.
 
     Args:
       values: x >= 0, float64 [..., N], the units of the look; none may hang on another
         but through the past.
-      most: m >= 0, the largest mean that is allowed.
+      most: m >= 0, the largest mean that is allowed; of each unit where it is [N],
+        known before x is.
       sizes: in [0, 1], [N]: how much of the bet is laid on each, known before x is; all
         of it where None.
 

@@ -169,12 +169,17 @@ def _sides(check: Check) -> Iterator[Follow]:
 
 
 def calibration(task: str, most: float | None) -> list[Follow]:
-    """|mean label - mean prediction| of each environment is at most this."""
+    """|mean label - mean prediction| of each environment is at most this.
+
+    Given the predictions, which are known before the labels: of labels >= 0 the mean is
+    then at most mean prediction + `most`, a far nearer bound than that of a difference
+    which may be -1. So it is found several times sooner where labels are rare.
+    """
     if most is None or task == REGRESSION:
         return []
     over = ((ENVIRONMENT,),)
     return [
-        Follow(CALIBRATION, "calibration_gap", side, bound, SPLITS, over)
+        Follow(CALIBRATION, "calibration_shift", side, bound, SPLITS, over)
         for side, bound in (("max", most), ("min", -most))
     ]
 
