@@ -77,7 +77,10 @@ def monitor(config: PipelineConfig, asked: Asked) -> dict[str, Any]:
         folder = state.folder_of(config.push.path, version.number, settings)
         fresh = state.State(version.number, str(version.told), settings)
         known = state.load(folder, fresh)
-        unseen = {f.digest: f for f in listed if f.digest not in known.files}
+        unseen: dict[str, listing.SourceFile] = {}
+        for one in listed:
+            if one.digest not in known.files:
+                unseen.setdefault(one.digest, one)
         new = list(unseen.values())
         repeated = [one.path for one in listed if one not in new]
         record = _heading(config, version, known) | {"repeated": repeated}

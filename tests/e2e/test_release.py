@@ -4,9 +4,13 @@ import datetime
 import json
 import pathlib
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components import digests
+from components.pusher import versions
+from tests.e2e.helpers import FLIGHTS, KEEP
 
 pytestmark = pytest.mark.e2e
 
@@ -107,3 +111,49 @@ def test_after_pruning_the_released_model_is_still_there(project, first, rolled_
     assert digests.of_model(run.summary["pushed"]) == run.summary["model_digest"]
     cached = {s["name"]: s["cached"] for s in run.summary["stages"]}
     assert cached["MultiEnvExampleGen"] and cached["Trainer"]
+
+
+@pytest.fixture(scope="module")
+def stream(project):
+    """Other flights of EWR, as they are and with their labels the wrong way round."""
+    ewr = pq.read_table(FLIGHTS / "data" / "EWR.parquet")
+    rows = pa.array(range(5, ewr.num_rows, 12))
+    table = ewr.take(rows).select(KEEP)
+    late = [d if d is None else 99 * (d <= 15) for d in table["arr_delay"].to_pylist()]
+    at = table.schema.get_field_index("arr_delay")
+    flipped = table.set_column(at, "arr_delay", pa.array(late, pa.int64()))
+    pq.write_table(table, project.folder / "new.parquet")
+    pq.write_table(flipped, project.folder / "flipped.parquet")
+    return ["--environment", "EWR", "--data"]
+
+
+@pytest.fixture(scope="module")
+def monitored(project, overridden, stream):
+    """The served model on new flights, before anything is rolled back."""
+    return project.command("monitor", *stream, str(project.folder / "new.parquet"))
+
+
+@pytest.fixture(scope="module")
+def found_broken(project, monitored, rolled_back, stream):
+    """The model that was rolled back to, served beside an older one that is another."""
+    served = project.folder / "serving"
+    before = versions.latest(str(served))
+    data = str(project.folder / "flipped.parquet")
+    done = project.command("monitor", *stream, data, "--rollback")
+    return before, done
+
+
+def test_a_served_model_holds_on_new_flights(monitored):
+    assert monitored.returncode == 0, monitored.stderr
+    assert "HOLDS" in monitored.stdout.splitlines()
+    assert "environment=EWR (eval)" in monitored.stdout
+    assert "score_shift: mean prediction" in monitored.stdout
+
+
+def test_flipped_labels_break_it_and_roll_back_where_there_is_anything(found_broken):
+    before, done = found_broken
+    assert done.returncode == 3, done.stderr
+    assert "BROKEN" in done.stdout.splitlines()
+    assert "calibration on environment=EWR (eval)" in done.stdout
+    assert "not rolled back:" in done.stdout  # the other one was rolled back before
+    assert f"version {before.number}, look 1:" in done.stdout

@@ -88,9 +88,7 @@ def test_is_a_loop_over_days():
             sequences.stakes(np.array(means), 0.7),
             sequences.stakes(1 - np.array(labels), 1 - np.array(predicted) + 0.1),
         )
-        expected = [
-            sequences.add(*pair) for pair in zip(expected, stakes, strict=True)
-        ]
+        expected = [sequences.add(*pair) for pair in zip(expected, stakes, strict=True)]
     loss = one(known, "worst.log_loss", "environment=A")
     gap = one(known, "calibration", "environment=A", "min")
     for found, wanted in zip((loss, gap), expected, strict=True):
@@ -188,12 +186,8 @@ def test_without_labels_the_scores_alone_are_looked_at():
         rows = draw(rng, 60, label=False)
         rows.predictions[:] = 0.9
         looks.judge(rows, plan(), known)
-    assert one(
-        known, "score_shift", "environment=A", quantity="mean_prediction"
-    ).broken
-    below = one(
-        known, "score_shift", "environment=A", "min", quantity="below:0.2:0.4"
-    )
+    assert one(known, "score_shift", "environment=A", quantity="mean_prediction").broken
+    below = one(known, "score_shift", "environment=A", "min", quantity="below:0.2:0.4")
     assert below.broken and below.watch.figure(below.since.mean) == 0
 
 
@@ -215,7 +209,9 @@ def test_weights_lay_bets():
     weights = np.random.default_rng(9).random(30) * 5
     weights[4] = 0
     known = fresh()
-    looks.judge(Rows(**{**vars(rows), "units": None, "weights": weights}), plan(), known)
+    looks.judge(
+        Rows(**{**vars(rows), "units": None, "weights": weights}), plan(), known
+    )
     y, p = rows.labels, rows.predictions
     losses = -(y * np.log(p) + (1 - y) * np.log(1 - p))
     stake = sequences.stakes(losses, 0.7, weights / weights.max())
