@@ -38,7 +38,8 @@ def of(results: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
         if result.model != "candidate":
             continue
         score = metrics.TASKS[result.task].score
-        mean = math.nan if score is None else result.metrics[score].value
+        measured = None if score is None else result.metrics.get(score)
+        mean = math.nan if measured is None else measured.value
         entry = {
             "slice": [list(pair) for pair in result.slice],
             "examples": result.examples,

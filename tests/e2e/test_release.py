@@ -135,12 +135,14 @@ def monitored(project, overridden, stream):
 
 @pytest.fixture(scope="module")
 def found_broken(project, monitored, rolled_back, stream):
-    """The model that was rolled back to, served beside an older one that is another."""
-    served = project.folder / "serving"
-    before = versions.latest(str(served))
+    """The overridden model is served again, and its labels are the wrong way round."""
+    serving = str(project.folder / "serving")
+    number = versions.versions(serving)[1].number
+    again = project.command("rollback", "--to", str(number))
+    assert again.returncode == 0, again.stderr
+    before = versions.latest(serving)
     data = str(project.folder / "flipped.parquet")
-    done = project.command("monitor", *stream, data, "--rollback")
-    return before, done
+    return before, project.command("monitor", *stream, data, "--rollback")
 
 
 def test_a_served_model_holds_on_new_flights(monitored):
@@ -150,10 +152,13 @@ def test_a_served_model_holds_on_new_flights(monitored):
     assert "score_shift: mean prediction" in monitored.stdout
 
 
-def test_flipped_labels_break_it_and_roll_back_where_there_is_anything(found_broken):
+def test_flipped_labels_break_it_and_roll_it_back(project, first, found_broken):
     before, done = found_broken
     assert done.returncode == 3, done.stderr
+    assert f"version {before.number}, look 1:" in done.stdout
     assert "BROKEN" in done.stdout.splitlines()
     assert "calibration on environment=EWR (eval)" in done.stdout
-    assert "not rolled back:" in done.stdout  # the other one was rolled back before
-    assert f"version {before.number}, look 1:" in done.stdout
+    assert f"replaced {before.path}" in done.stdout
+    served = versions.latest(str(project.folder / "serving"))
+    assert f"serving  {served.path}" in done.stdout
+    assert digests.of_model(served.path) == first.summary["model_digest"]
