@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -135,12 +136,14 @@ def monitored(project, overridden, stream):
 
 @pytest.fixture(scope="module")
 def found_broken(project, monitored, rolled_back, stream):
-    """The overridden model is served again, and its labels are the wrong way round."""
+    """A newer version is released, and then labels are the wrong way round."""
     serving = str(project.folder / "serving")
-    number = versions.versions(serving)[1].number
-    again = project.command("rollback", "--to", str(number))
-    assert again.returncode == 0, again.stderr
-    before = versions.latest(serving)
+    model = project.folder / "newer"
+    shutil.copytree(versions.latest(serving).path, model)
+    (model / "assets.extra" / "note.txt").write_text("makes another digest")
+    told = {"blessed": True, "evaluated": versions.latest(serving).release["evaluated"]}
+    digest = digests.of_model(str(model))
+    before = versions.publish(str(model), serving, digest, told)
     data = str(project.folder / "flipped.parquet")
     return before, project.command("monitor", *stream, data, "--rollback")
 
