@@ -25,7 +25,8 @@ work in all of them.
 """
 _EXITS = """\
 exit status: 0 done, 2 the config, the arguments or the data is wrong, 3 not released
-(refused by a check, or released before), 130 interrupted, 1 anything else.
+(refused by a check, or released before) or a verdict that holds no more, 130
+interrupted, 1 anything else.
 """
 _EXAMPLES = {
     "": """\
@@ -69,6 +70,12 @@ examples:
 examples:
   tfx-irm rollback examples/flights/config.yaml
   tfx-irm rollback examples/flights/config.yaml --to 1767225600
+""",
+    "monitor": """\
+examples:
+  tfx-irm monitor examples/flights/config.yaml --data new/EWR.parquet --environment EWR
+  tfx-irm monitor examples/flights/config.yaml --data new/2014-01-*.csv --dry-run
+  tfx-irm monitor examples/flights/config.yaml --data new.parquet --rollback
 """,
     "prune": """\
 examples:
@@ -134,6 +141,7 @@ def _measured(options: argparse.Namespace) -> int:
             time.monotonic() - began,
             summary,
             getattr(options, "name", ""),
+            getattr(options, "monitored", None),
         )
     except OSError as error:
         return _failed(options, FAILED, f"--metrics: {error}; name another file")
@@ -196,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tune", _tune, "search hyperparameters; held-out data are never read"),
         ("report", _report, "print where the report of a run is"),
         ("rollback", _rollback, "put the last blessed version back into service"),
+        ("monitor", _monitor, "look at new data: does the served verdict still hold"),
         ("prune", _prune, "remove what no kept run and no blessed model needs"),
     ):
         command = _make(commands, name, f"{summary[0].upper()}{summary[1:]}.", summary)
@@ -231,6 +240,8 @@ def _parser() -> argparse.ArgumentParser:
                 help="a version in push.path; default: the last blessed one before the"
                 " served one",
             )
+        elif name == "monitor":
+            _add_monitor(command)
         elif name == "prune":
             command.add_argument(
                 "--keep",
@@ -282,6 +293,30 @@ def _parser() -> argparse.ArgumentParser:
             "--debug", action="store_true", help="show tracebacks of errors"
         )
     return parser
+
+
+def _add_monitor(command: Any) -> None:
+    command.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="new examples, with or without labels, in any format of the sources",
+    )
+    command.add_argument(
+        "--environment",
+        metavar="NAME",
+        help="of all rows; default: as the config's environment_column tells, or else"
+        " a column `environment`",
+    )
+    command.add_argument(
+        "--rollback",
+        action="store_true",
+        help="where it holds no more, put the last blessed version back",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="say it, and keep nothing of it"
+    )
 
 
 def _make(commands: Any, name: str, description: str, summary: str) -> Any:
@@ -411,6 +446,18 @@ def _rollback(options: argparse.Namespace) -> int:
     lines.tell(f"         {done.digest} is not pushed again")
     lines.tell(f"serving  {done.served.path}, as version {done.restored.number} was")
     return DONE
+
+
+def _monitor(options: argparse.Namespace) -> int:
+    config = _load(options)
+    from pipeline import monitoring
+
+    asked = monitoring.Asked(
+        options.data, options.environment, options.rollback, options.dry_run
+    )
+    options.monitored = monitoring.monitor(config, asked)
+    options.name = config.name
+    return DONE if options.monitored["verdict"] == "HOLDS" else REFUSED
 
 
 def _prune(options: argparse.Namespace) -> int:

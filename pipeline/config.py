@@ -33,6 +33,7 @@ from pipeline.inspect_config import Inspect
 from pipeline.label_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.label_config import Task
 from pipeline.load_check_config import LoadCheck
+from pipeline.monitor_config import Monitor
 from pipeline.sources_config import Number
 from pipeline.train_config import Train
 from pipeline.tune_config import Tune
@@ -135,6 +136,7 @@ class PipelineConfig(Section):
     checks: Checks = Field(examples=["{worst: {auc: {min: 0.65}}}"])
     verdict: Verdict = Verdict()
     load_check: LoadCheck = LoadCheck()
+    monitor: Monitor = Monitor()
     card: Card = Card()
     push: Annotated[Push, BeforeValidator(_push)] = Field(
         default={}, validate_default=True

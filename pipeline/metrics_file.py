@@ -33,6 +33,7 @@ def write(
     seconds: float,
     summary: Mapping[str, Any] | None = None,
     name: str = "",
+    monitored: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes the file, in one rename, so that no reader sees half of it.
 
@@ -44,6 +45,7 @@ def write(
       summary: of a run, `summary.json`; None for other commands, and where it ended
         before there was one.
       name: the config's.
+      monitored: record of a look, see `pipeline.monitoring`; None for other commands.
     """
     from prometheus_client import CollectorRegistry
     from prometheus_client.openmetrics.exposition import generate_latest
@@ -64,6 +66,8 @@ def write(
             method=summary["method"],
         )
         _of_run(made, summary)
+    if monitored is not None:
+        _of_look(made, monitored)
     text = generate_latest(made.registry)
     folder = os.path.dirname(os.path.abspath(path))
     number, staged = tempfile.mkstemp(prefix=".metrics-", dir=folder)
@@ -141,6 +145,37 @@ def _of_run(made: _Gauges, summary: Mapping[str, Any]) -> None:
         found = [f for f in summary.get("findings", []) if f["level"] == level]
         made.put("findings", "Of the environments.", len(found), level=level)
     _of_load_check(made, summary.get("load_check"))
+
+
+def _of_look(made: _Gauges, record: Mapping[str, Any]) -> None:
+    made.put(
+        "monitor_info",
+        "The version that was looked at.",
+        1,
+        pipeline=record["name"],
+        version=str(record["version"]),
+        digest=record["digest"],
+    )
+    holds = record["verdict"] == "HOLDS"
+    made.put("monitor_holds", "Whether the served verdict holds.", int(holds))
+    made.put("monitor_looks", "Looks at the served version so far.", record["look"])
+    for name, one in record["environments"].items():
+        made.put(
+            "monitor_examples",
+            "Examples of the last look.",
+            one["rows"],
+            environment=name,
+        )
+    for one in record["watches"]:
+        names = {key: one[key] for key in ("check", "quantity", "side", "split")}
+        labels = names | {"slice": one["slice"]}
+        evidence = one["log_evidence"] / one["log_needed"]
+        for name, says, value in (
+            ("monitor_value", "Mean over all looks.", one["value"]),
+            ("monitor_bound", "What it is held to.", one["bound"]),
+            ("monitor_evidence", "Against it; 1 and more: broken.", evidence),
+        ):
+            made.put(name, says, value, **labels)
 
 
 def _of_check(made: _Gauges, one: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from components.invariance_validator.decision import CheckResult, Decision
 from components.invariance_validator.metrics import BINARY
 from components.invariance_validator.slices import MIN_PER_CLASS
+from components.monitor import reference
 
 if TYPE_CHECKING:
     from components.evaluator.results import SliceResult
@@ -31,7 +32,8 @@ def decision_record(
       `verdict`, `blessed`, `confidence`, `min_examples`, `checks` (fields of
       `CheckResult`), `metrics` (split -> slice -> metric -> value, null where
       undefined), `attacked` (attack -> the same, of the metrics that checks.robustness
-      names), `undefined` (split, slice, metric, reason of each null),
+      names), `scored` (how the candidate scored, see `components.monitor.reference`),
+      `undefined` (split, slice, metric, reason of each null),
       `environments` (name -> split -> examples), `dropped` (name -> why -> examples),
       `pooled` (split -> feature -> [value, examples]), `method`, `context`.
     """
@@ -61,6 +63,7 @@ def decision_record(
         "checks": [_checked(check) for check in decision.checks],
         "metrics": metrics,
         "attacked": _attacked(decision, results),
+        "scored": reference.of(results),
         "undefined": undefined,
         "environments": {
             name: {s: n.get("examples", 0) for s, n in entry.get("splits", {}).items()}

@@ -26,6 +26,7 @@ PUSHED_KEY = standard_component_specs.PUSHED_MODEL_KEY
 OVERRIDE_KEY = "override"
 STATE_KEY = "state"
 
+DECISION_FILE = "decision.json"
 NOT_PUSHED_PROPERTY = "not_pushed"
 
 
@@ -84,7 +85,8 @@ class Executor(tfx_pusher.Executor):
             blessing,
             _directory(exec_properties),
             json.loads(exec_properties.get(OVERRIDE_KEY) or "null"),
-            self._told(artifact_utils.get_single_uri(input_dict[MODEL_KEY])),
+            self._told(artifact_utils.get_single_uri(input_dict[MODEL_KEY]))
+            | _evaluated(input_dict),
             read_json(input_dict.get(REPORT_KEY), model_card.JSON_FILE),
         )
         if outcome.version is None:
@@ -111,6 +113,12 @@ class Executor(tfx_pusher.Executor):
             "run": context and context.pipeline_run_id,
             "model": model_uri,
         }
+
+
+def _evaluated(input_dict: dict[str, list[Any]]) -> dict[str, Any]:
+    """How the model scored: what its later data are compared with."""
+    decided = read_json(input_dict.get(REPORT_KEY), DECISION_FILE) or {}
+    return {"evaluated": decided["scored"]} if decided.get("scored") else {}
 
 
 def _directory(exec_properties: dict[str, Any]) -> str:

@@ -3,10 +3,15 @@
 import datetime
 import json
 import pathlib
+import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components import digests
+from components.pusher import versions
+from tests.e2e.helpers import FLIGHTS, KEEP
 
 pytestmark = pytest.mark.e2e
 
@@ -107,3 +112,56 @@ def test_after_pruning_the_released_model_is_still_there(project, first, rolled_
     assert digests.of_model(run.summary["pushed"]) == run.summary["model_digest"]
     cached = {s["name"]: s["cached"] for s in run.summary["stages"]}
     assert cached["MultiEnvExampleGen"] and cached["Trainer"]
+
+
+@pytest.fixture(scope="module")
+def stream(project):
+    """Other flights of EWR, as they are and with their labels the wrong way round."""
+    ewr = pq.read_table(FLIGHTS / "data" / "EWR.parquet")
+    rows = pa.array(range(5, ewr.num_rows, 12))
+    table = ewr.take(rows).select(KEEP)
+    late = [d if d is None else 99 * (d <= 15) for d in table["arr_delay"].to_pylist()]
+    at = table.schema.get_field_index("arr_delay")
+    flipped = table.set_column(at, "arr_delay", pa.array(late, pa.int64()))
+    pq.write_table(table, project.folder / "new.parquet")
+    pq.write_table(flipped, project.folder / "flipped.parquet")
+    return ["--environment", "EWR", "--data"]
+
+
+@pytest.fixture(scope="module")
+def monitored(project, overridden, stream):
+    """The served model on new flights, before anything is rolled back."""
+    return project.command("monitor", *stream, str(project.folder / "new.parquet"))
+
+
+@pytest.fixture(scope="module")
+def found_broken(project, monitored, rolled_back, stream):
+    """A newer version is released, and then labels are the wrong way round."""
+    serving = str(project.folder / "serving")
+    model = project.folder / "newer"
+    shutil.copytree(versions.latest(serving).path, model)
+    (model / "assets.extra" / "note.txt").write_text("makes another digest")
+    told = {"blessed": True, "evaluated": versions.latest(serving).release["evaluated"]}
+    digest = digests.of_model(str(model))
+    before = versions.publish(str(model), serving, digest, told)
+    data = str(project.folder / "flipped.parquet")
+    return before, project.command("monitor", *stream, data, "--rollback")
+
+
+def test_a_served_model_holds_on_new_flights(monitored):
+    assert monitored.returncode == 0, monitored.stderr
+    assert "HOLDS" in monitored.stdout.splitlines()
+    assert "environment=EWR (eval)" in monitored.stdout
+    assert "score_shift: mean prediction" in monitored.stdout
+
+
+def test_flipped_labels_break_it_and_roll_it_back(project, first, found_broken):
+    before, done = found_broken
+    assert done.returncode == 3, done.stderr
+    assert f"version {before.number}, look 1:" in done.stdout
+    assert "BROKEN" in done.stdout.splitlines()
+    assert "calibration on environment=EWR (eval)" in done.stdout
+    assert f"replaced {before.path}" in done.stdout
+    served = versions.latest(str(project.folder / "serving"))
+    assert f"serving  {served.path}" in done.stdout
+    assert digests.of_model(served.path) == first.summary["model_digest"]

@@ -112,7 +112,7 @@ class TestArguments:
         assert "validate" in captured.err
 
     @pytest.mark.parametrize(
-        "name", ["", "run", "validate", "report", "rollback", "prune"]
+        "name", ["", "run", "validate", "report", "rollback", "monitor", "prune"]
     )
     def test_help_has_examples(self, name, capsys):
         assert cli.main([name, "--help"] if name else ["--help"]) == 0
@@ -121,7 +121,7 @@ class TestArguments:
         assert "exit status:" in out
 
     @pytest.mark.parametrize(
-        "name", ["", "run", "validate", "report", "rollback", "prune"]
+        "name", ["", "run", "validate", "report", "rollback", "monitor", "prune"]
     )
     def test_the_examples_in_help_are_legal(self, name, capsys):
         cli.main([name, "--help"] if name else ["--help"])
@@ -144,6 +144,7 @@ class TestArguments:
             (["run", "a", "--log-format", "xml"], "invalid choice: 'xml'"),
             (["run", "a", "--deb"], "unrecognized arguments: --deb"),
             (["report", "a", "--method", "erm"], "unrecognized arguments"),
+            (["monitor", "a"], "the following arguments are required: --data"),
         ],
     )
     def test_wrong_ones(self, arguments, said, capsys):

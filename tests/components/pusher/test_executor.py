@@ -50,7 +50,15 @@ def pusher(serving):
 def run(tmp_path, model, pusher):
     """Runs the executor of a component; returns its output."""
 
-    def go(blessed=True, override=None, digest=None, change=None, infra=1, card=None):
+    def go(
+        blessed=True,
+        override=None,
+        digest=None,
+        change=None,
+        infra=1,
+        card=None,
+        decision=None,
+    ):
         artifact = standard_artifacts.Model()
         artifact.uri = os.path.dirname(model("a"))
         blessing = bless(
@@ -62,10 +70,11 @@ def run(tmp_path, model, pusher):
         loaded.set_int_custom_property("blessed", infra or 0)
         report = InvarianceReport()
         report.uri = str(tmp_path / "report")
-        if card is not None:
-            os.makedirs(report.uri, exist_ok=True)
-            with open(os.path.join(report.uri, "model_card.json"), "w") as file:
-                json.dump(card, file)
+        for name, content in (("model_card", card), ("decision", decision)):
+            if content is not None:
+                os.makedirs(report.uri, exist_ok=True)
+                with open(os.path.join(report.uri, f"{name}.json"), "w") as file:
+                    json.dump(content, file)
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / "Pusher" / "pushed_model" / "1")
         executor.Executor().Do(
@@ -277,3 +286,9 @@ def test_what_was_rolled_back_is_no_baseline(tmp_path, serving):
     assert found() == [1]
     versions.mark_rolled_back(serving, "a" * 32, {})
     assert found() == []
+
+
+def test_the_release_tells_how_the_model_scored(run, serving):
+    scored = {"eval": [{"slice": [], "examples": 9, "mean": 0.3, "below": []}]}
+    run(decision={"scored": scored})
+    assert versions.latest(serving).release["evaluated"] == scored

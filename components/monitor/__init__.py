@@ -1,0 +1,1 @@
+"""What a served model does after its release."""
