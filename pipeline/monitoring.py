@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components import digests, files
@@ -13,7 +13,7 @@ from components.multi_env_example_gen import shards
 from components.multi_env_example_gen.naming import Naming
 from components.pusher import rollback, versions
 from components.source_manifest import listing
-from pipeline import lines, sources_check, tables
+from pipeline import lines, monitoring_lines, sources_check, tables
 from pipeline.config import ENVIRONMENT, PipelineConfig
 from pipeline.errors import ConfigError
 
@@ -29,7 +29,6 @@ _SUFFIXES = {
     ".avro": "avro",
 }
 _PACKED = (".gz", ".bz2", ".zst")
-_SHOWN = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +88,7 @@ def monitor(config: PipelineConfig, asked: Asked) -> dict[str, Any]:
         record |= _judged(known) | {"not_followed": not_followed}
         if new and not asked.dry_run:
             record["record"] = state.save(folder, known, tables.finite(record))
-    for line in _lines(record, asked):
+    for line in monitoring_lines.told(record, asked.dry_run):
         lines.tell(line)
     if record["verdict"] == looks.BROKEN and asked.rollback:
         record["rolled_back"] = _roll_back(config, version)
@@ -304,79 +303,6 @@ def _judged(known: state.State) -> dict[str, Any]:
         "invalid_predictions": known.invalid,
         "watches": [looks.to_json(one) for one in looks.findings(known)],
     }
-
-
-def _lines(record: Mapping[str, Any], asked: Asked) -> Iterator[str]:
-    yield (
-        f"version {record['version']}, look {record['look']}:"
-        f" {record.get('rows', 0):,} new examples"
-        f"{'' if record.get('labelled', True) else ', without labels'}"
-    )
-    for path in record["repeated"]:
-        yield f"  {path} was counted before, and is not again"
-    for name, one in record["environments"].items():
-        new = "  new: not in the released evaluation" if one["new"] else ""
-        yield f"  {tables.brief(name):<24} {one['rows']:>9,} {one['split']}{new}"
-    if record.get("left_out"):
-        yield f"  {record['left_out']:,} rows of no environment of the config"
-    if record.get("cut_units"):
-        yield (
-            f"  {record['cut_units']:,} units (data.split.by) stood in the look before"
-            " too; give each to one look, whole"
-        )
-    if record.get("reference") is False:
-        yield "  the release tells no scores; monitor.score_shift is not looked at"
-    yield from _table(record["watches"])
-    for name, why in record["not_followed"].items():
-        yield f"  not followed: {name} {why}"
-    yield record["verdict"]
-    for reason in record["reasons"]:
-        yield f"  {reason}"
-    if asked.dry_run:
-        yield "dry run: nothing was kept"
-    elif record["record"]:
-        yield f"record {record['record']}"
-
-
-def _table(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The watches nearest to be broken, of each its nearer bound."""
-    if not listed:
-        yield "  nothing that is followed had data yet"
-        return
-    nearer: dict[tuple[str, ...], Mapping[str, Any]] = {}
-    for one in sorted(listed, key=_distance):
-        key = tuple(one[name] for name in ("check", "quantity", "split", "slice"))
-        nearer.setdefault(key, one)
-    nearest = list(nearer.values())
-    cells = [("check", "slice", "value", "bound", "examples", "evidence")]
-    for one in nearest[:_SHOWN]:
-        sign = "<=" if one["side"] == "max" else ">="
-        share = max(one["log_evidence"], 0.0) / one["log_needed"]
-        what = one["check"]
-        if what in (watches.SHIFT, watches.MISSING):
-            what = f"{what}: {looks.told(one['quantity'])}"
-        cells.append(
-            (
-                tables.brief(what, 48),
-                tables.brief(f"{one['slice']} ({one['split']})", 40),
-                f"{one['value_since' if one['broken'] else 'value']:.4g}",
-                f"{sign} {one['bound']:.4g}",
-                f"{one['examples']:,}",
-                "BROKEN" if one["broken"] else f"{min(share, 0.99):.0%}",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        pairs = zip(row, widths, strict=True)
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in pairs).rstrip()
-    if len(nearest) > _SHOWN:
-        yield f"  and {len(nearest) - _SHOWN} further from their bounds"
-
-
-def _distance(one: Mapping[str, Any]) -> tuple[float, float]:
-    """How much evidence is wanting; then how far the value is from the bound."""
-    wanting = max(one["log_needed"] - one["log_evidence"], 0.0)
-    return wanting, abs(one["bound"] - one["value"])
 
 
 def _roll_back(config: PipelineConfig, looked_at: versions.Version) -> str | None:

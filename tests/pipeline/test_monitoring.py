@@ -8,7 +8,6 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from components import digests
 from components.monitor import scoring
@@ -330,6 +329,8 @@ def test_another_question_begins_anew(project, monitor, write):
 
 
 def test_metrics_and_json_lines(project, monitor, write):
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
     file = project.folder / "metrics.txt"
     status, out, _ = monitor(
         "--data", write(table()), "--metrics", file, "--log-format", "json"
