@@ -15,10 +15,14 @@ from components.artifacts import (
     EnvironmentReport,
     InvarianceReport,
 )
+from components.environment_validator import page
 from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
 from components.invariance_validator.metrics import BINARY
 from components.model_card import card
+
+# The report draws with the inspection's page, and the card is another room's.
+_SOURCES = (__file__, card.__file__, page.__file__)
 
 
 class InvarianceValidatorSpec(types.ComponentSpec):
@@ -122,7 +126,7 @@ class InvarianceValidator(base_component.BaseComponent):
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
             context=json.dumps(context),
-            code="".join(map(code.of_component, (__file__, card.__file__))),
+            code="".join(map(code.of_component, _SOURCES)),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             report=types.Channel(type=InvarianceReport),
         )

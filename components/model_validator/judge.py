@@ -70,9 +70,14 @@ def problems(
     for value, bound, key, verb, unit in measured:
         if not value <= bound:
             found.append(
-                f"{verb} {value:.3g} {unit} {what[key]}; load_check.{key} is {bound:g}"
+                f"{verb} {_shown(value)} {unit} {what[key]}; load_check.{key} is"
+                f" {_shown(bound)}"
             )
     return found
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _differ(

@@ -53,7 +53,7 @@ def test_rounding_is_no_difference():
         ({"warmup_not_finite": 2}, "2 of its 9 warm-up requests"),
         ({"latency_ms": {"1": [1.0, 10.5], "64": [1.0, 1.0]}}, "latency_ms is 10"),
         ({"latency_ms": {"1": [1.0, float("nan")], "64": [1, 1]}}, "latency_ms"),
-        ({"peak_mb": 2_001.0}, "memory_mb is 2000"),
+        ({"peak_mb": 2_001.0}, "memory_mb is 2,000"),
         ({"load_seconds": 6.0}, "load_seconds is 5"),
     ],
 )
