@@ -42,17 +42,20 @@ def tools() -> pathlib.Path:
     made = pathlib.Path(tempfile.mkdtemp(dir=kept.parent, prefix=f"{name}-"))
     for file in _NEEDED:
         shutil.copy(FOLDER / file, made)
-    done = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=made,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    if done.returncode != 0:
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    try:
+        subprocess.run(
+            command,
+            cwd=made,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
         shutil.rmtree(made)
-        pytest.skip(f"npm cannot fetch what drives the browser: {done.stderr[-300:]}")
+        said = str(getattr(error, "stderr", None) or error)[-300:]
+        pytest.skip(f"npm cannot fetch what drives the browser: {said}")
     try:
         made.rename(kept)  # at once, as other tests may do the same
     except OSError:
