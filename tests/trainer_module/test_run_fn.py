@@ -133,6 +133,14 @@ def test_it_says_what_an_attack_may_move(run, features):
     assert "dense_pixels" in found
 
 
+def test_it_says_which_column_each_raw_argument_is(run):
+    path = f"{run.fn_args.serving_model_dir}/assets.extra/raw_columns.json"
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+    assert set(found) == set(run.signatures["raw"].structured_input_signature[1])
+    assert found["hours_per_week"] == "hours per week"
+
+
 def test_absent_and_unknown_values_are_answered_alike(run):
     stranger = {"carrier": [b"never seen"], "maker": [b"never seen"]}
     for row in ({}, stranger):
