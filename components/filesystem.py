@@ -7,6 +7,7 @@ and models.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -46,6 +47,29 @@ def make_folder(path: str) -> None:
         _fileio().makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
+
+
+def replace_file(path: str, content: bytes) -> None:
+    """Writes a file of this machine in one rename: nobody reads half of it.
+
+    It may be read by all, as a collector or server runs as somebody else.
+
+    Args:
+      path: in a folder that exists.
+      content: of the file.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    number, staged = tempfile.mkstemp(prefix=".staged-", dir=folder)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(staged, 0o644)
+        os.replace(staged, path)
+    except BaseException:
+        os.unlink(staged)
+        raise
 
 
 def remove(path: str) -> None:

@@ -1,11 +1,11 @@
 """`--metrics FILE`: what a command came to, for dashboards, in OpenMetrics' text."""
 
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from components import filesystem
 from pipeline.errors import ConfigError
 
 PREFIX = "tfx_irm"
@@ -68,17 +68,7 @@ def write(
         _of_run(made, summary)
     if monitored is not None:
         _of_look(made, monitored)
-    text = generate_latest(made.registry)
-    folder = os.path.dirname(os.path.abspath(path))
-    number, staged = tempfile.mkstemp(prefix=".metrics-", dir=folder)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(text)
-        os.chmod(staged, 0o644)  # a collector runs as somebody else
-        os.replace(staged, path)
-    except BaseException:
-        os.unlink(staged)
-        raise
+    filesystem.replace_file(path, generate_latest(made.registry))
 
 
 class _Gauges:

@@ -1,5 +1,6 @@
 """`tfx-irm monitor`: new data of the served model, and whether its verdict holds."""
 
+import collections
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -150,7 +151,6 @@ def _plan(
         columns={},
         slices=tuple(f for f in dict.fromkeys(features) if f != ENVIRONMENT),
         weight=data.weight,
-        environment=asked.environment,
     )
     evaluated = (version.release or {}).get("evaluated") or {}
     plan = looks.Plan(
@@ -248,7 +248,7 @@ def _look(
     looks.judge(stream.rows, plan, known)
     for one in new:
         known.files[one.digest] = {"path": one.path, "look": known.looks}
-    names, counts = _counted(stream.rows.environments.tolist())
+    sizes = collections.Counter(stream.rows.environments.tolist())
     return {
         "look": known.looks,
         "files": [{"path": one.path, "digest": one.digest} for one in new],
@@ -263,7 +263,7 @@ def _look(
                 "split": plan.split_of(name),
                 "new": plan.is_new(name),
             }
-            for name, count in zip(names, counts, strict=True)
+            for name, count in sorted(sizes.items())
         },
         "missing": {
             name: float(absent.mean())
@@ -272,11 +272,6 @@ def _look(
         },
         "reference": bool(plan.evaluated),
     }
-
-
-def _counted(names: Sequence[str]) -> tuple[list[str], list[int]]:
-    distinct = sorted(set(names))
-    return distinct, [names.count(name) for name in distinct]
 
 
 def _heading(
@@ -316,7 +311,6 @@ def _roll_back(config: PipelineConfig, looked_at: versions.Version) -> str | Non
     except DataError as error:
         lines.tell(f"not rolled back: {error}")
         return None
-    lines.tell(f"replaced {done.replaced.path}")
-    lines.tell(f"         {done.digest} is not pushed again")
-    lines.tell(f"serving  {done.served.path}, as version {done.restored.number} was")
+    for line in done.lines:
+        lines.tell(line)
     return done.served.path

@@ -12,6 +12,11 @@ def totals(blocks: np.ndarray) -> np.ndarray:
         return np.concatenate([total[None], total - blocks])
 
 
+def sums_by(cell: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:
+    """Sums of columns [N, C] over the rows of each cell, in [0, size); [size, C]."""
+    return np.column_stack([np.bincount(cell, column, size) for column in columns.T])
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """The quotient; NaN where the denominator is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):

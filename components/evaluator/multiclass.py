@@ -114,12 +114,12 @@ def group(
     chosen = np.flatnonzero(groups >= 0)
     cell, size = groups[chosen] * BLOCKS + blocks[chosen], number * BLOCKS
     sums = rows.sums[chosen]
-    table = np.column_stack([np.bincount(cell, column, size) for column in sums.T])
+    table = arithmetic.sums_by(cell, sums, size)
     of_class = np.column_stack(
         [np.ones(len(chosen)), sums[:, WEIGHT], sums[:, CORRECT]]
     )
-    joint, all_cells = cell * rows.number + rows.labels[chosen], size * rows.number
-    classes = np.column_stack([np.bincount(joint, c, all_cells) for c in of_class.T])
+    joint = cell * rows.number + rows.labels[chosen]
+    classes = arithmetic.sums_by(joint, of_class, size * rows.number)
     return [
         Statistics(*parts)
         for parts in zip(

@@ -89,7 +89,7 @@ def group(
     chosen = np.flatnonzero(groups >= 0)
     cell, size = groups[chosen] * BLOCKS + blocks[chosen], number * BLOCKS
     sums = rows.sums[chosen]
-    table = np.column_stack([np.bincount(cell, column, size) for column in sums.T])
+    table = arithmetic.sums_by(cell, sums, size)
     found = moments.of_rows(
         rows.labels[chosen], rows.predictions[chosen], sums[:, WEIGHT], cell, size
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from components.evaluator import arithmetic
 from components.evaluator.blocks import BLOCKS
 
 # Columns of `blocks`.
@@ -175,7 +176,7 @@ def group(
         number,
     )
     size = number * BLOCKS
-    table = np.column_stack([np.bincount(cell, s, size) for s in sums.T])
+    table = arithmetic.sums_by(cell, sums, size)
     table = table.reshape(number, BLOCKS, SUMS)
     return [Statistics(*parts) for parts in zip(table, fine, coarse, strict=True)]
 
@@ -213,6 +214,5 @@ def _merge_histograms(parts: Sequence[Histogram]) -> Histogram:
 
 def _sum_by_key(keys: np.ndarray, columns: np.ndarray) -> Histogram:
     distinct, index = np.unique(keys, return_inverse=True)
-    index, size = index.reshape(-1), len(distinct)
-    sums = [np.bincount(index, column, size) for column in columns.T]
-    return Histogram(distinct, np.column_stack(sums))
+    sums = arithmetic.sums_by(index.reshape(-1), columns, len(distinct))
+    return Histogram(distinct, sums)

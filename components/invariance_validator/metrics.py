@@ -39,9 +39,8 @@ class Metric:
     share_of: str | None = None
 
 
-UNKNOWN = Metric(-math.inf, math.inf)
-_LOSS = Metric(0.0, math.inf, "lower")
 _ANY = Metric(-math.inf, math.inf)
+_LOSS = Metric(0.0, math.inf, "lower")
 _SHARE = Metric(0.0, 1.0, "higher", share_of="examples")
 _NORMS = {
     CALIBRATION_ERROR: Metric(0.0, 1.0, "lower"),
@@ -87,8 +86,8 @@ class Task:
         }
 
     def info(self, metric: str) -> Metric:
-        """Of a metric or norm; `UNKNOWN` where the task has neither."""
-        return self.metrics.get(metric) or self.norms.get(metric) or UNKNOWN
+        """Of a metric or norm; any number may be of one that the task has not."""
+        return self.metrics.get(metric) or self.norms.get(metric) or _ANY
 
 
 _TASKS = (

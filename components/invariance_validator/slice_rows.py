@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import markupsafe
@@ -196,12 +196,7 @@ def finished(
     drawn = [*marks, *(drawn if any(row.verdict for row in kept) else [])]
     on = scale((r.value for r in kept), (r.interval for r in kept), drawn)
     finals = [
-        Row(
-            **{
-                **vars(row),
-                "strip": strip(row.value, row.interval, row.verdict, on, drawn),
-            }
-        )
+        replace(row, strip=strip(row.value, row.interval, row.verdict, on, drawn))
         for row in kept
     ]
     return Table(finals, len(rows), on.low, on.high)

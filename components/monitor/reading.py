@@ -21,7 +21,6 @@ from components.multi_env_example_gen.columns import (
     flat,
     to_feature,
 )
-from components.multi_env_example_gen.environments import name_environments
 from components.source_manifest.listing import SourceFile
 
 Score = Callable[[pa.BinaryArray], np.ndarray]
@@ -32,18 +31,17 @@ class Spec:
     """What to make of the files.
 
     Attributes:
-      ingested: how ingestion reads them; `split_by` is what belongs together.
+      ingested: how ingestion reads them; `split_by` is what belongs together; without
+        `naming` the environment of each file is its rows'.
       columns: column of the model -> its kind.
       slices: features to slice by, each once, without the environment.
       weight: a column, or None.
-      environment: of all rows; None where a column tells it.
     """
 
     ingested: shards.Spec
     columns: Mapping[str, str]
     slices: tuple[str, ...] = ()
     weight: str | None = None
-    environment: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +109,7 @@ def _schema(files: Sequence[SourceFile], spec: Spec) -> Schema:
         "evaluate.slices": spec.slices,
         "data.weight": (spec.weight,) if spec.weight else (),
     }
-    if spec.environment is None and spec.ingested.naming is not None:
+    if spec.ingested.naming is not None:
         column = spec.ingested.naming.column
         if column not in schema:
             raise DataError(
@@ -171,7 +169,7 @@ def _of_batch(
 ) -> tuple[Rows | None, int]:
     """The rows of a batch that are of some environment, and how many are of none."""
     columns = shards.all_columns(batch, schema)
-    environment = _environment(columns, task, spec, batch.num_rows)
+    environment = shards.environments_of(columns, task, spec.ingested, batch.num_rows)
     named = pc.is_valid(environment)
     left_out = batch.num_rows - (pc.sum(named).as_py() or 0)
     if left_out:
@@ -206,23 +204,6 @@ def _of_batch(
         missing=missing,
     )
     return found, left_out
-
-
-def _environment(
-    columns: dict[str, pa.Array], task: shards.Task, spec: Spec, rows: int
-) -> pa.Array:
-    if spec.environment is not None:
-        return pa.array([spec.environment] * rows, pa.string())
-    naming = spec.ingested.naming
-    assert naming is not None
-    values = flat(columns[naming.column])
-    if values.null_count:
-        raise DataError(
-            f"{task.file.path}: {values.null_count} rows have no value in"
-            f" {naming.column!r}, which tells the environment; fill it, or leave these"
-            " rows out"
-        )
-    return name_environments(values, naming, task.file.path)
 
 
 def _labels(

@@ -97,18 +97,17 @@ def add(evidence: Evidence, stake: np.ndarray) -> Evidence:
     looks = evidence.looks + 1
     fresh = np.log(_weight(looks) / len(FRACTIONS))
     active = np.clip(np.logaddexp(evidence.active, fresh) + stake, -_MOST, _MOST)
-    peak = np.maximum(evidence.peak, _log_value(looks, active))
-    return Evidence(looks, active, peak)
+    found = Evidence(looks, active, evidence.peak)
+    peak = np.maximum(evidence.peak, log_value(found))
+    return dataclasses.replace(found, peak=peak)
 
 
 def log_value(evidence: Evidence) -> np.ndarray:
     """Log E: how many times the money laid out has become; [...]."""
-    return _log_value(evidence.looks, evidence.active)
-
-
-def _log_value(looks: int, active: np.ndarray) -> np.ndarray:
-    rest = np.log(HORIZON / (HORIZON + looks))  # the weights of all looks to come
-    value: np.ndarray = np.logaddexp(np.logaddexp.reduce(active, axis=-1), rest)
+    # The weights of all looks to come.
+    rest = np.log(HORIZON / (HORIZON + evidence.looks))
+    begun = np.logaddexp.reduce(evidence.active, axis=-1)
+    value: np.ndarray = np.logaddexp(begun, rest)
     return value
 
 

@@ -14,12 +14,12 @@ import fcntl
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from components import filesystem
 from components.errors import DataError
 from components.monitor import sequences
 from components.monitor.watches import Watch
@@ -159,17 +159,7 @@ def save(folder: str, state: State, record: Mapping[str, Any]) -> str:
 
 def _replace(path: str, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=1, allow_nan=False)
-    number, staged = tempfile.mkstemp(prefix=".staged-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(staged, 0o644)
-        os.replace(staged, path)
-    except BaseException:
-        os.unlink(staged)
-        raise
+    filesystem.replace_file(path, text.encode())
 
 
 def _to_json(state: State) -> dict[str, Any]:

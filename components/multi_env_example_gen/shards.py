@@ -169,7 +169,7 @@ def _process(
     source = columns[source_column(spec.label)]
     label = make_label(flat(source), spec.label, task.file.path)
     known = pc.is_valid(label).to_numpy(zero_copy_only=False)
-    environment = _environment(columns, task, spec, batch.num_rows)
+    environment = environments_of(columns, task, spec, batch.num_rows)
     named = pc.is_valid(environment).to_numpy(zero_copy_only=False)
     if not (known & named).all():
         total["left_out"] += int((~named).sum())
@@ -193,9 +193,14 @@ def _process(
     }
 
 
-def _environment(
+def environments_of(
     columns: dict[str, pa.Array], task: Task, spec: Spec, rows: int
 ) -> pa.Array:
+    """Of each row its environment; null where the config names none.
+
+    Raises:
+      DataError: the column that tells it has missing values, or no fit ones.
+    """
     if spec.naming is None:
         return pa.array(np.full(rows, task.file.environment, dtype=object))
     column = columns[spec.naming.column]
@@ -240,7 +245,7 @@ def times_by_environment(
     """Values of `spec.eval_time` by environment: float64 or binary."""
     columns = all_columns(batch, schema)
     times = _times(columns, task, spec, schema)
-    environment = _environment(columns, task, spec, batch.num_rows)
+    environment = environments_of(columns, task, spec, batch.num_rows)
     return {
         name: times.filter(pa.array(rows))
         for name, rows in _by_environment(environment)

@@ -30,6 +30,15 @@ class Rollback:
     restored: versions.Version
     served: versions.Version
 
+    @property
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        return [
+            f"replaced {self.replaced.path}",
+            f"         {self.digest} is not pushed again",
+            f"serving  {self.served.path}, as version {self.restored.number} was",
+        ]
+
 
 def roll_back(serving: str, to: int | None = None) -> Rollback:
     """Puts a version back.
