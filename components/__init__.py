@@ -10,7 +10,7 @@ from typing import Any
 _ARTIFACTS = frozenset(
     {
         *("EnvironmentInference", "EnvironmentReport", "GroupSizes"),
-        *("InvarianceReport", "SourceManifest"),
+        *("InvarianceReport", "RunRecord", "SourceManifest"),
     }
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 from tfx.dsl.io import fileio
 
 COUNTS_PROPERTY = "counts"
+ABSENT_PROPERTY = "absent"
 
 
 def write_text(folder: str, name: str, text: str) -> None:
@@ -39,3 +40,16 @@ def counts_of(examples: Any) -> dict[str, Any] | None:
     """What MultiEnvExampleGen counted; None where the Examples carry nothing."""
     found = examples.get_string_custom_property(COUNTS_PROPERTY)
     return json.loads(found) if found else None
+
+
+def mark_absent(artifact: Any) -> None:
+    """Says that there is nothing: a container task cannot leave an output away."""
+    artifact.set_int_custom_property(ABSENT_PROPERTY, 1)
+
+
+def present(input_dict: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The inputs without artifacts that say that there is nothing."""
+    return {
+        key: [a for a in artifacts if not a.get_int_custom_property(ABSENT_PROPERTY)]
+        for key, artifacts in input_dict.items()
+    }

@@ -35,3 +35,9 @@ class GroupSizes(artifact.Artifact):
     """`sizes.json`: slices that are too small for a check that may lack data."""
 
     TYPE_NAME = "components.GroupSizes"
+
+
+class RunRecord(artifact.Artifact):
+    """`summary.json` and `report.html`: what a run came to."""
+
+    TYPE_NAME = "components.RunRecord"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 ERROR_FILE = "error.json"
+_MOST = 400  # characters of an error that was not written for the user
 
 
 class DataError(Exception):
@@ -19,12 +20,15 @@ class DataError(Exception):
     `str(error)` is one sentence: what was found, where, and the mend.
     """
 
+    exit_code = 2
+
 
 def tells_reason(do: Callable) -> Callable:
-    """Decorates an executor's `Do`: a `DataError` also leaves `error.json`.
+    """Decorates an executor's `Do`: an error also leaves `error.json`.
 
-    The file lies in `<component>/<ERROR_FILE>`, two folders above the outputs, which
-    the launcher removes when a stage fails.
+    An error that was written for the user has an `exit_code`; any other is named by its
+    type and its first line. The file lies in `<component>/<ERROR_FILE>`, two folders
+    above the outputs, which the launcher removes when a stage fails.
     """
 
     @functools.wraps(do)
@@ -33,8 +37,8 @@ def tells_reason(do: Callable) -> Callable:
     ) -> Any:
         try:
             return do(self, input_dict, output_dict, exec_properties)
-        except DataError as error:
-            _write(output_dict, {"exit": 2, "sentence": str(error)})
+        except Exception as error:
+            _write(output_dict, _reason(error))
             raise
 
     return wrapped
@@ -44,6 +48,14 @@ def stage_folder(output_dict: dict[str, list[Any]]) -> str:
     """The folder of a stage, which outlives a failure: `<root>/<component>`."""
     uri = next(artifacts[0].uri for artifacts in output_dict.values() if artifacts)
     return os.path.dirname(os.path.dirname(uri.rstrip("/")))
+
+
+def _reason(error: Exception) -> dict[str, Any]:
+    if (code := getattr(error, "exit_code", None)) is not None:
+        return {"exit": code, "sentence": str(error)}
+    kind = type(error).__name__
+    first = (str(error).strip() or kind).splitlines()[0][:_MOST]
+    return {"exit": 1, "sentence": f"{kind}: {first}"}
 
 
 def _write(output_dict: dict[str, list[Any]], payload: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "inspect": "look for what makes environments unfit; train nothing",
     "compare": "train several methods on the same data; decide nothing",
     "tune": "search hyperparameters; held-out data are never read",
+    "compile": "write the pipeline as a file for Vertex AI or Kubeflow",
     "report": "print where the report of a run is",
     "rollback": "put the last blessed version back into service",
     "monitor": "look at new data: does the served verdict still hold",
@@ -66,6 +67,12 @@ examples:
 examples:
   tfx-irm tune examples/flights/config.yaml --trials 20
   tfx-irm tune examples/flights/config.yaml --method irm_v1 --select invariance
+""",
+    "compile": """\
+examples:
+  tfx-irm compile config.yaml --output pipeline.json
+  tfx-irm compile config.yaml --output pipeline.json --on kubeflow
+  tfx-irm compile config.yaml --output pipeline.json --set vertex.region=us-central1
 """,
     "rollback": """\
 examples:
@@ -138,66 +145,8 @@ def parser(
             dest="sets",
             help="set a key of the config, as in train.steps=500 (repeatable)",
         )
-        if name == "compare":
-            command.add_argument(
-                "--methods",
-                metavar="A,B",
-                help="methods, as train.methods changes them; default: the config's"
-                " and erm",
-            )
-            command.add_argument(
-                "--seeds",
-                type=int,
-                default=1,
-                metavar="N",
-                help="seeds of each, from train.seed on; default: 1",
-            )
-        elif name == "rollback":
-            command.add_argument(
-                "--to",
-                type=int,
-                metavar="VERSION",
-                help="a version in push.path; default: the last blessed one before the"
-                " served one",
-            )
-        elif name == "monitor":
-            _add_monitor(command)
-        elif name == "prune":
-            command.add_argument(
-                "--keep",
-                type=int,
-                default=10,
-                metavar="N",
-                help="how many of the last runs stay, and as many comparisons,"
-                " inspections and searches; default: 10",
-            )
-            command.add_argument(
-                "--dry-run", action="store_true", help="say it, and remove nothing"
-            )
-        elif name not in ("report", "inspect"):
-            command.add_argument(
-                "--method",
-                metavar="NAME",
-                help="train with another method, as train.methods changes it",
-            )
-            if name == "tune":
-                command.add_argument(
-                    "--trials",
-                    type=int,
-                    metavar="N",
-                    help="how many models to train; default: tune.trials",
-                )
-                command.add_argument(
-                    "--select",
-                    metavar="RULE",
-                    help="training_environments, worst_training_environment,"
-                    " leave_one_environment_out or invariance; default: tune.select",
-                )
-        elif name == "report":
-            command.add_argument("--run", metavar="ID", help="a run; default: the last")
-            command.add_argument(
-                "--open", action="store_true", help="open it in the browser"
-            )
+        for add in _OPTIONS.get(name, ()):
+            add(command)
         command.add_argument(
             "--log-format",
             choices=lines.FORMATS,
@@ -215,7 +164,91 @@ def parser(
     return made
 
 
-def _add_monitor(command: Any) -> None:
+def _method(command: Any) -> None:
+    command.add_argument(
+        "--method",
+        metavar="NAME",
+        help="train with another method, as train.methods changes it",
+    )
+
+
+def _comparison(command: Any) -> None:
+    command.add_argument(
+        "--methods",
+        metavar="A,B",
+        help="methods, as train.methods changes them; default: the config's and erm",
+    )
+    command.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="seeds of each, from train.seed on; default: 1",
+    )
+
+
+def _search(command: Any) -> None:
+    command.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="how many models to train; default: tune.trials",
+    )
+    command.add_argument(
+        "--select",
+        metavar="RULE",
+        help="training_environments, worst_training_environment,"
+        " leave_one_environment_out or invariance; default: tune.select",
+    )
+
+
+def _target(command: Any) -> None:
+    command.add_argument(
+        "--on",
+        choices=("vertex", "kubeflow"),
+        help="where it runs; default: the one that the config has a section of",
+    )
+
+
+def _output(command: Any) -> None:
+    command.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE.json",
+        help="the job: the pipeline's spec, its parameters and its root",
+    )
+
+
+def _which_run(command: Any) -> None:
+    command.add_argument("--run", metavar="ID", help="a run; default: the last")
+    command.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def _version_back(command: Any) -> None:
+    command.add_argument(
+        "--to",
+        type=int,
+        metavar="VERSION",
+        help="a version in push.path; default: the last blessed one before the"
+        " served one",
+    )
+
+
+def _kept(command: Any) -> None:
+    command.add_argument(
+        "--keep",
+        type=int,
+        default=10,
+        metavar="N",
+        help="how many of the last runs stay, and as many comparisons, inspections and"
+        " searches; default: 10",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="say it, and remove nothing"
+    )
+
+
+def _monitored(command: Any) -> None:
     command.add_argument(
         "--data",
         nargs="+",
@@ -237,6 +270,20 @@ def _add_monitor(command: Any) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="say it, and keep nothing of it"
     )
+
+
+# Command -> what adds the options that not all commands have.
+_OPTIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
+    "run": (_method,),
+    "validate": (_method,),
+    "compare": (_comparison,),
+    "tune": (_method, _search),
+    "compile": (_output, _target, _method),
+    "report": (_which_run,),
+    "rollback": (_version_back,),
+    "monitor": (_monitored,),
+    "prune": (_kept,),
+}
 
 
 def _make(commands: Any, name: str, description: str, summary: str) -> Any:

@@ -5,12 +5,14 @@ fraction of a second.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.errors import DataError
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
             "inspect": _inspect,
             "compare": _compare,
             "tune": _tune,
+            "compile": _compile,
             "report": _report,
             "rollback": _rollback,
             "monitor": _monitor,
@@ -218,6 +221,33 @@ def _tune(options: argparse.Namespace) -> int:
     from pipeline import tune
 
     return tune.tune(config, debug=options.debug)
+
+
+def _compile(options: argparse.Namespace) -> int:
+    from pipeline import compiling
+    from pipeline.config_io import load_config
+
+    def load(method: str | None) -> Any:
+        chosen = method or options.method
+        return load_config(options.config, sets=options.sets, method=chosen)
+
+    made = compiling.runtime_of(load, options.on)
+    with _quiet(options):
+        compiling.compile_to(options.output, made)
+    lines.tell(f"compiled {options.output}")
+    return DONE
+
+
+@contextlib.contextmanager
+def _quiet(options: argparse.Namespace) -> Iterator[None]:
+    """Keeps what TensorFlow says when it is imported from the terminal."""
+    if options.debug:
+        yield
+        return
+    from pipeline import run_log
+
+    with tempfile.NamedTemporaryFile() as log, run_log.captured(log.name):
+        yield
 
 
 def _rollback(options: argparse.Namespace) -> int:

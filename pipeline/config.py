@@ -34,6 +34,7 @@ from pipeline.label_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.label_config import Task
 from pipeline.load_check_config import LoadCheck
 from pipeline.monitor_config import Monitor
+from pipeline.remote_config import Kubeflow, Vertex
 from pipeline.sources_config import Number
 from pipeline.train_config import Train
 from pipeline.tune_config import Tune
@@ -141,6 +142,8 @@ class PipelineConfig(Section):
     push: Annotated[Push, BeforeValidator(_push)] = Field(
         default={}, validate_default=True
     )  # type: ignore[assignment]
+    vertex: Vertex | None = None
+    kubeflow: Kubeflow | None = None
     beam: Annotated[
         tuple[Annotated[str, AfterValidator(_beam_option)], ...],
         BeforeValidator(as_tuple, json_schema_input_type=str | list[str] | None),

@@ -14,7 +14,6 @@ from pipeline.plain_yaml import Document, Path
 
 # Keys and values of the config that later versions read.
 _LATER = {
-    ("vertex",): "pipelines run on this machine only; remove the section",
     ("metadata",): "the metadata is SQLite under `root`; remove the key",
     ("train", "where"): "training runs on this machine only; write local",
     ("push", "to"): "models go to a folder only; write filesystem",

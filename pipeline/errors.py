@@ -7,3 +7,5 @@ class ConfigError(Exception):
     `str(error)` is one sentence that names the file and the key, what was found, and
     the mend.
     """
+
+    exit_code = 2

@@ -117,11 +117,11 @@ def summarize(
 
 
 def _fold(part: str, name: str, progress: local_runner.Progress) -> dict[str, Any]:
-    from pipeline import summary
+    from components.run_record import facts
 
     error = progress.errors.get(part)
     validator = f"InvarianceValidator.{part}"
-    decision = {} if error else summary.decision_of(progress.outputs, validator)
+    decision = {} if error else facts.decision_of(progress.outputs, validator)
     return {
         "environment": name,
         "verdict": decision.get("verdict"),

@@ -182,17 +182,14 @@ def explain(
     failure: BaseException, stages: list[run_log.Stage], folder: str
 ) -> dict[str, Any]:
     """Exit code and sentence of a failure: the innermost error meant for the user."""
-    from components.errors import DataError
-    from trainer_module.errors import SetupError
-
     chain: list[BaseException] = []
     at: BaseException | None = failure
     while at is not None and at not in chain:
         chain.append(at)
         at = at.__cause__ or at.__context__
     for link in chain:
-        if isinstance(link, (ConfigError, DataError, SetupError)):
-            return {"exit": 2, "sentence": str(link)}
+        if (code := getattr(link, "exit_code", None)) is not None:
+            return {"exit": code, "sentence": str(link)}
     first = (str(failure).strip() or type(failure).__name__).splitlines()[0]
     stage = stages[-1].name if stages else "start"
     return {

@@ -30,10 +30,10 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       DataError: environments told by a column cannot be read from the data.
     """
     settings = stages.custom_config(config)
-    baseline = stages.latest_blessed_model(config)
-    prepared = _prepare(config, settings, baseline)
+    baseline = runtime.baseline()
+    prepared = _prepare(config, settings, baseline, runtime)
     sizes = stages.group_size_validator(config, prepared)
-    trainer = stages.trainer(config, prepared, settings)
+    trainer = stages.trainer(config, prepared, settings, runtime)
     evaluator = stages.evaluator(config, prepared.examples, trainer, baseline)
     loaded = ModelValidator(
         trainer.outputs["model"],
@@ -41,7 +41,7 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         config.load_check.model_dump(),
     )
     validator = stages.invariance_validator(
-        config, prepared, trainer, evaluator, baseline, settings, loaded
+        config, prepared, trainer, evaluator, baseline, settings, runtime, loaded
     )
     pusher = Pusher(
         trainer.outputs["model"],
@@ -51,7 +51,15 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         override.read(config),
         validator.outputs["report"],
     )
-    nodes = [sizes, trainer, evaluator, loaded, validator, pusher]
+    record = runtime.record(
+        examples=prepared.examples.outputs["examples"],
+        environments=prepared.inspection.outputs["report"],
+        infra_blessing=loaded.outputs["blessing"],
+        report=validator.outputs["report"],
+        pushed_model=pusher.outputs["pushed_model"],
+        inference=prepared.inference,
+    )
+    nodes = [sizes, trainer, evaluator, loaded, validator, pusher, *record]
     return _graph(config.name, [*prepared.components, *nodes], runtime)
 
 
@@ -64,10 +72,9 @@ def create_inspection(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       config: validated.
       runtime: says where.
     """
-    ingested = _ingest(
-        config, SourceManifest(config.data.sources), stages.custom_config(config)
-    )
-    baseline = stages.latest_blessed_model(config)
+    manifest = _manifest(config, runtime)
+    ingested = _ingest(config, manifest, stages.custom_config(config))
+    baseline = runtime.baseline()
     inspected = stages.environment_validator(config, ingested, baseline)
     return _graph(config.name, [*ingested.components, baseline, inspected], runtime)
 
@@ -90,14 +97,13 @@ def create_comparison(
     """
     config = next(iter(candidates.values()))
     prepared = _prepare(
-        config, stages.custom_config(config), stages.latest_blessed_model(config)
+        config, stages.custom_config(config), runtime.baseline(), runtime
     )
     nodes: list[base_node.BaseNode] = []
     for label, candidate in candidates.items():
         settings = stages.custom_config(candidate)
-        trainer = stages.trainer(candidate, prepared, settings).with_id(
-            f"Trainer.{label}"
-        )
+        trainer = stages.trainer(candidate, prepared, settings, runtime)
+        trainer.with_id(f"Trainer.{label}")
         # Overall and by environment, and without attack, is all that is compared.
         checks = candidate.checks.model_copy(update={"robustness": {}})
         plain = candidate.model_copy(update={"evaluate": Evaluate(), "checks": checks})
@@ -127,10 +133,10 @@ def create_folds(
         settings = stages.custom_config(fold, [e for e in environments if e != name])
         prepared = _transformed(fold, settings, _ingest(fold, manifest, settings))
         sizes = stages.group_size_validator(fold, prepared)
-        trainer = stages.trainer(fold, prepared, settings)
+        trainer = stages.trainer(fold, prepared, settings, runtime)
         evaluator = stages.evaluator(fold, prepared.examples, trainer, None)
         validator = stages.invariance_validator(
-            fold, prepared, trainer, evaluator, None, settings
+            fold, prepared, trainer, evaluator, None, settings, runtime
         )
         for node in [*prepared.components[1:], sizes, trainer, evaluator, validator]:
             nodes.append(node.with_id(f"{node.id}.{i}"))
@@ -152,7 +158,7 @@ def create_tuning(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
       DataError: environments told by a column cannot be read from the data.
     """
     settings = stages.custom_config(config)
-    prepared = _prepare(config, settings, stages.latest_blessed_model(config))
+    prepared = _prepare(config, settings, runtime.baseline(), runtime)
     tune = {
         "trials": config.tune.trials,
         "rule": config.tune.select,
@@ -181,6 +187,10 @@ def _graph(
         enable_cache=True,
         beam_pipeline_args=runtime.beam_args(),
     )
+
+
+def _manifest(config: PipelineConfig, runtime: Any) -> SourceManifest:
+    return SourceManifest(config.data.sources, runtime.span, runtime.fingerprint)
 
 
 def _ingest(
@@ -223,10 +233,14 @@ def _transformed(
 
 
 def _prepare(
-    config: PipelineConfig, settings: dict[str, Any], baseline: base_node.BaseNode
+    config: PipelineConfig,
+    settings: dict[str, Any],
+    baseline: base_node.BaseNode,
+    runtime: Any,
 ) -> stages.Prepared:
     """From the sources to the transform graph, if the environments are fit for it."""
-    ingested = _ingest(config, SourceManifest(config.data.sources), settings)
+    manifest = _manifest(config, runtime)
+    ingested = _ingest(config, manifest, settings)
     inspection = stages.environment_validator(config, ingested, baseline)
     prepared = _transformed(config, settings, ingested)
     # Nothing flows between the two: what is unfit stops before money is spent.

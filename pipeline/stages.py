@@ -20,8 +20,8 @@ from components.group_size_validator.component import GroupSizeValidator
 from components.invariance_validator.component import InvarianceValidator
 from components.invariance_validator.kinds import attacks_of
 from components.multi_env_example_gen import environments, shards
-from components.pusher.baseline import LatestReleasedModel
 from components.source_manifest import listing
+from components.trainer.component import Trainer
 from pipeline.config import ENVIRONMENT, PipelineConfig
 from pipeline.eval_config import eval_config, slices
 
@@ -253,28 +253,24 @@ def _transform_part(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def trainer(
-    config: PipelineConfig, prepared: Prepared, settings: dict[str, Any]
+    config: PipelineConfig, prepared: Prepared, settings: dict[str, Any], runtime: Any
 ) -> Any:
     """Trains with the penalty, and exports the plain model."""
-    return tfx.components.Trainer(
+    return Trainer(
         run_fn="trainer_module.run_fn.run_fn",
         examples=prepared.examples.outputs["examples"],
         schema=prepared.schema.outputs["schema"],
         transform_graph=prepared.transform.outputs["transform_graph"],
-        train_args=tfx.proto.TrainArgs(splits=["train"], num_steps=config.train.steps),
-        eval_args=tfx.proto.EvalArgs(splits=["eval"]),
         custom_config=settings,
+        methods=_by_method(runtime, settings),
+        method=runtime.method,
     )
 
 
-def latest_blessed_model(config: PipelineConfig) -> Any:
-    """The released model, if there is one; not one that was rolled back."""
-    return tfx.dsl.Resolver(
-        strategy_class=LatestReleasedModel,
-        config={"serving": config.push.path},
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("LatestBlessedModel")
+def _by_method(runtime: Any, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What Trainer is told under each method that a run may name."""
+    names = settings["environments"]
+    return {name: custom_config(c, names) for name, c in runtime.methods.items()}
 
 
 def evaluator(
@@ -329,10 +325,13 @@ def invariance_validator(
     evaluator: base_node.BaseNode,
     baseline: base_node.BaseNode | None,
     settings: dict[str, Any],
+    runtime: Any,
     loaded: base_node.BaseNode | None = None,
 ) -> Any:
     """Decides; the one producer of the blessing."""
     inspection = prepared.inspection
+    by_method = _by_method(runtime, settings)
+    contexts = {n: _context(runtime.methods[n], s) for n, s in by_method.items()}
     return InvarianceValidator(
         evaluation=evaluator.outputs["evaluation"],
         examples=prepared.examples.outputs["examples"],
@@ -345,6 +344,9 @@ def invariance_validator(
         checks=config.checks.as_json(),
         verdict=config.verdict.as_json(),
         context=_context(config, settings),
+        contexts=contexts,
+        method=runtime.method,
+        index=runtime.index,
     )
 
 
@@ -373,7 +375,7 @@ def config_digest(config: PipelineConfig) -> str:
     Without where it runs and where the model goes: naming an override, or another
     folder, would have the same judgement made anew.
     """
-    elsewhere = {"root", "beam", "push"}
+    elsewhere = {"root", "beam", "push", "vertex", "kubeflow"}
     return digests.of_settings(config.model_dump(mode="json", exclude=elsewhere))
 
 

@@ -7,18 +7,12 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-import markupsafe
-
-from components import pages
-from components.artifact_files import read_json
 from components.multi_env_example_gen import bad_rows
+from components.run_record import facts
 from pipeline.config import PipelineConfig
 from pipeline.runs import REPORT, SUMMARY
 from pipeline.tables import SENTENCE, brief
 
-RELEASE_MARK = "<!-- release -->"  # of the report's template
-DECISION_FILE, INFERENCE_FILE = "decision.json", "inference.json"
-LOAD_CHECK_FILE = "load_check.json"
 _NOT_BLESSED = "only a model that passes every check is released"
 _MOST_WARNINGS = 5
 
@@ -44,27 +38,11 @@ def build(
     Returns:
       The fields of `schema/summary.schema.json`.
     """
-    decision = {} if error else decision_of(outputs)
     return {
         "run_id": run_id,
-        "verdict": decision.get("verdict"),
-        "pushed": None if error else _pushed(outputs),
-        "not_pushed": None if error else _told(outputs, "not_pushed"),
-        "override": _override(outputs),
-        "model_digest": decision.get("model_digest"),
-        "error": error,
-        "checks": decision.get("checks", []),
-        "load_check": _load_check(outputs),
-        "metrics": decision.get("metrics", {}),
-        "undefined": decision.get("undefined", []),
-        "environments": decision.get("environments") or _environments(outputs),
-        "findings": findings or [],
-        "bad_rows": _bad_rows(outputs),
-        "inference": inference_of(outputs),
-        "notes": decision.get("notes", []),
+        **facts.gather(outputs, error, findings),
         "method": config.method_label,
         "stages": [dataclasses.asdict(stage) for stage in stages],
-        "versions": decision.get("context", {}).get("versions", {}),
     }
 
 
@@ -89,30 +67,11 @@ def copy_report(
     node: str = "InvarianceValidator",
     override: dict[str, str] | None = None,
 ) -> None:
-    """Copies the report that an InvarianceValidator wrote, if it came that far.
-
-    It was written before the push, so an override is put into the copy.
-    """
-    report = _artifact(outputs, node, "report")
-    if report is None:
-        return
-    with open(os.path.join(report.uri, REPORT), encoding="utf-8") as file:
-        text = file.read()
-    if override is not None:
-        said = markupsafe.escape(_overridden(override))
-        banner = f'<p class="waived FAIL"><strong>{said}</strong></p>'
-        if text.count(RELEASE_MARK) != 1:
-            raise RuntimeError(f"{report.uri} has no place for the override")
-        text = text.replace(RELEASE_MARK, banner)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _overridden(override: dict[str, str]) -> str:
-    return pages.printable(
-        f"Released all the same: {override['who']} answers for it until"
-        f" {override['expires']}: {override['why']}"
-    )
+    """Copies the report that an InvarianceValidator wrote, if it came that far."""
+    text = facts.report_of(outputs, node, override)
+    if text is not None:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def exit_code(summary: dict[str, Any]) -> int:
@@ -157,7 +116,7 @@ def tell(
         say(textwrap.fill(f"note     {note}", 96, subsequent_indent=" " * 9))
     for phrase in bad_rows.told(summary["bad_rows"]):
         say(f"dropped  bad rows: {phrase}")
-    schema = _artifact(outputs, "SchemaGen", "schema")
+    schema = facts.artifact_of(outputs, "SchemaGen", "schema")
     if schema is not None:
         path = os.path.join(schema.uri, "schema.pbtxt")
         say(f"schema   {path} (inferred; check it, and name it as data.schema)")
@@ -165,7 +124,7 @@ def tell(
     for problem in loaded["problems"] if loaded else ():
         say(textwrap.fill(f"load check: the model {problem}", 96))
     if summary["override"]:
-        text = f"override {_overridden(summary['override'])}"
+        text = f"override {facts.overridden(summary['override'])}"
         say(textwrap.fill(text, 96, subsequent_indent=" " * 9))
     if summary["pushed"]:
         say(f"pushed   {summary['pushed']}", pushed=summary["pushed"])
@@ -175,79 +134,3 @@ def tell(
             say(f"digest   {summary['model_digest']}", digest=summary["model_digest"])
     report = os.path.join(folder, REPORT)
     say(f"report   {report}", report=report)
-
-
-def _artifact(outputs: dict[str, Any], node: str, key: str) -> Any:
-    found = outputs.get(node, {}).get(key)
-    return found[0] if found else None
-
-
-def decision_of(
-    outputs: dict[str, Any], node: str = "InvarianceValidator"
-) -> dict[str, Any]:
-    """What an InvarianceValidator decided."""
-    report = _artifact(outputs, node, "report")
-    with open(os.path.join(report.uri, DECISION_FILE), encoding="utf-8") as file:
-        return json.load(file)
-
-
-def _told(outputs: dict[str, Any], key: str) -> str | None:
-    """What Pusher told in a property of its output; None where nothing."""
-    artifact = _artifact(outputs, "Pusher", "pushed_model")
-    return (
-        None if artifact is None else artifact.get_string_custom_property(key) or None
-    )
-
-
-def _override(outputs: dict[str, Any]) -> dict[str, str] | None:
-    """By which the model was pushed without a blessing."""
-    found: dict[str, str] | None = json.loads(_told(outputs, "override") or "null")
-    return found
-
-
-def _pushed(outputs: dict[str, Any]) -> str | None:
-    artifact = _artifact(outputs, "Pusher", "pushed_model")
-    if artifact is None or artifact.get_int_custom_property("pushed") != 1:
-        return None
-    return artifact.get_string_custom_property("pushed_destination")
-
-
-def _load_check(outputs: dict[str, Any]) -> dict[str, Any] | None:
-    """What ModelValidator measured; None where the run did not come so far."""
-    artifact = _artifact(outputs, "ModelValidator", "blessing")
-    return artifact and read_json([artifact], LOAD_CHECK_FILE)
-
-
-def _environments(outputs: dict[str, Any]) -> dict[str, dict[str, int]]:
-    return {
-        name: {split: n["examples"] for split, n in entry["splits"].items()}
-        for name, entry in _counts(outputs).get("environments", {}).items()
-    }
-
-
-def inference_of(outputs: dict[str, Any]) -> dict[str, Any] | None:
-    """How certain inferred environments are; None where none are."""
-    artifact = _artifact(outputs, "EnvironmentInferrer", "inference")
-    if artifact is None:
-        return None
-    path = os.path.join(artifact.uri, INFERENCE_FILE)
-    with open(path, encoding="utf-8") as file:
-        found: dict[str, Any] = json.load(file)
-    return found
-
-
-def _bad_rows(outputs: dict[str, Any]) -> dict[str, Any]:
-    """Those that inference and ingestion dropped."""
-    found: dict[str, Any] = {}
-    for part in (inference_of(outputs) or {}, _counts(outputs)):
-        bad_rows.merge(found, part.get("bad_rows", {}))
-    return found
-
-
-def _counts(outputs: dict[str, Any]) -> dict[str, Any]:
-    """Of ingestion, if the run came that far."""
-    examples = _artifact(outputs, "MultiEnvExampleGen", "examples")
-    if examples is None:
-        return {}
-    found: dict[str, Any] = json.loads(examples.get_string_custom_property("counts"))
-    return found

@@ -6,3 +6,5 @@ class SetupError(Exception):
 
     Raise it with one sentence that says what was found and how to mend it.
     """
+
+    exit_code = 2

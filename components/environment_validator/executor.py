@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.artifact_files import counts_of, read_json, write_text
+from components.artifact_files import counts_of, present, read_json, write_text
 from components.environment_validator import (
     checks,
     page,
@@ -107,6 +107,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             stage's folder, beside `error.json`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
+        input_dict = present(input_dict)
         options = Options.from_json(exec_properties[OPTIONS_KEY])
         settings = checks.parse(json.loads(exec_properties[INSPECT_KEY]))
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])

@@ -11,7 +11,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import blessings, digests
-from components.artifact_files import COUNTS_PROPERTY
+from components.artifact_files import COUNTS_PROPERTY, present
 from components.errors import DataError, tells_reason
 from components.evaluator import attacks, evaluation, pooling, reading, settings
 from components.evaluator.summarize import Slicing
@@ -37,6 +37,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Runs one Beam pipeline over all splits; see the component for keys."""
         self._log_startup(input_dict, output_dict, exec_properties)
+        input_dict = present(input_dict)
         options = settings.parse_options(exec_properties[OPTIONS_KEY])
         splits = settings.parse_splits(exec_properties[EXAMPLE_SPLITS_KEY])
         config = settings.parse_eval_config(exec_properties[EVAL_CONFIG_KEY], options)

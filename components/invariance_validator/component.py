@@ -6,6 +6,7 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
@@ -20,6 +21,7 @@ from components.invariance_validator import checks as checks_lib
 from components.invariance_validator import executor
 from components.invariance_validator.metrics import BINARY
 from components.model_card import card
+from components.trainer import variants
 
 # The report draws with the inspection's page, and the card is another room's.
 _SOURCES = (__file__, card.__file__, page.__file__)
@@ -32,6 +34,8 @@ class InvarianceValidatorSpec(types.ComponentSpec):
         executor.CHECKS_KEY: ExecutionParameter(type=str),
         executor.VERDICT_KEY: ExecutionParameter(type=str),
         executor.CONTEXT_KEY: ExecutionParameter(type=str),
+        executor.INDEX_KEY: ExecutionParameter(type=str, optional=True),
+        variants.METHOD_KEY: ExecutionParameter(type=str, optional=True),
         code.CODE_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -86,6 +90,9 @@ class InvarianceValidator(base_component.BaseComponent):
         environments: types.BaseChannel | None = None,
         inference: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
+        contexts: Mapping[str, Mapping[str, Any]] | None = None,
+        method: str | data_types.RuntimeParameter | None = None,
+        index: str | None = None,
     ):
         """Makes the component.
 
@@ -108,6 +115,10 @@ class InvarianceValidator(base_component.BaseComponent):
             on those alone nothing passes.
           infra_blessing: of ModelValidator, whose load check the report shows; or None.
             It decides nothing here: Pusher takes it itself.
+          contexts: the context under another method of Trainer, by name.
+          method: one of these names; empty or None for `context` itself.
+          index: folder of `components.blessed_index`, where a blessing is noted; None
+            where the metadata store is asked for it.
 
         Raises:
           ValueError: a check that no data could meet, or an illegal verdict.
@@ -125,7 +136,9 @@ class InvarianceValidator(base_component.BaseComponent):
             infra_blessing=infra_blessing,
             checks=json.dumps(checks),
             verdict=json.dumps(verdict or {}, sort_keys=True),
-            context=json.dumps(context),
+            context=json.dumps(variants.with_variants(context, contexts or {})),
+            method=method,
+            index=index,
             code="".join(map(code.of_component, _SOURCES)),
             blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             report=types.Channel(type=InvarianceReport),

@@ -12,8 +12,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils
 from tfx.utils import path_utils
 
-from components import blessings, code, digests
-from components.artifact_files import counts_of, read_json, write_text
+from components import blessed_index, blessings, code, digests
+from components.artifact_files import counts_of, present, read_json, write_text
 from components.environment_validator import record as inspection
 from components.errors import DataError, tells_reason
 from components.evaluator.results import SliceResult, evaluated_models, load_results
@@ -21,10 +21,13 @@ from components.invariance_validator import changed, inferred, loaded, record, r
 from components.invariance_validator.decision import decide
 from components.invariance_validator.metrics import BINARY
 from components.model_card import card as model_card
+from components.pusher import versions
+from components.trainer import variants
 
 CHECKS_KEY = "checks"
 VERDICT_KEY = "verdict"
 CONTEXT_KEY = "context"
+INDEX_KEY = "index"
 EVALUATION_KEY = "evaluation"
 EXAMPLES_KEY = "examples"
 MODEL_KEY = "model"
@@ -71,6 +74,8 @@ class Executor(evaluator_executor.Executor):
             json.loads(exec_properties.get(key) or "{}")
             for key in (CHECKS_KEY, VERDICT_KEY, CONTEXT_KEY)
         )
+        context = variants.chosen(context, exec_properties.get(variants.METHOD_KEY))
+        input_dict = present(input_dict)
         evaluation = artifact_utils.get_single_uri(input_dict[EVALUATION_KEY])
         _check_models(evaluated_models(evaluation), input_dict)
         identity = _identity(input_dict)
@@ -125,6 +130,10 @@ class Executor(evaluator_executor.Executor):
         if decision.blessed:
             _keep_references(input_dict, reference)
         _bless(blessing, decided, input_dict, exec_properties)
+        index = exec_properties.get(INDEX_KEY)
+        if index and decision.blessed and decided.model_digest is not None:
+            uri = artifact_utils.get_single_uri(input_dict[MODEL_KEY])
+            blessed_index.note(index, decided.model_digest, uri, versions.now())
         logging.info("Verdict %s: %s", decision.verdict, written.uri)
 
 
@@ -197,17 +206,13 @@ def _bless(
     blessing.set_string_custom_property(
         constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
     )
-    blessing.set_int_custom_property(
-        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id
-    )
+    _set_id(blessing, constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model)
     if input_dict.get(BASELINE_MODEL_KEY):
         baseline = artifact_utils.get_single_instance(input_dict[BASELINE_MODEL_KEY])
         blessing.set_string_custom_property(
             constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
         )
-        blessing.set_int_custom_property(
-            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
-        )
+        _set_id(blessing, constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline)
     if "current_component_id" in exec_properties:
         blessing.set_string_custom_property(
             "component_id", exec_properties["current_component_id"]
@@ -223,6 +228,12 @@ def _bless(
         constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE
     )
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, blessed)
+
+
+def _set_id(blessing: artifact.Artifact, key: str, model: artifact.Artifact) -> None:
+    """Not of an artifact without a name: Kubeflow's entry point would look it up."""
+    if model.id:
+        blessing.set_int_custom_property(key, model.id)
 
 
 def _counts(examples: artifact.Artifact) -> dict[str, Any]:

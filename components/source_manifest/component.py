@@ -5,6 +5,7 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components import code
@@ -18,6 +19,7 @@ class SourceManifestSpec(types.ComponentSpec):
     PARAMETERS = {
         executor.SOURCES_KEY: ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: ExecutionParameter(type=str, optional=True),
+        executor.SPAN_KEY: ExecutionParameter(type=str, optional=True),
         code.CODE_KEY: ExecutionParameter(type=str),
     }
     INPUTS: dict[str, Any] = {}
@@ -34,11 +36,20 @@ class SourceManifest(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
     DRIVER_CLASS = executor.Driver
 
-    def __init__(self, sources: list[dict[str, Any]]):
+    def __init__(
+        self,
+        sources: list[dict[str, Any]],
+        span: str | data_types.RuntimeParameter | None = None,
+        fingerprint: data_types.RuntimeParameter | None = None,
+    ):
         """Makes the component.
 
         Args:
           sources: JSON entries, see `components.source_manifest.listing`.
+          span: the newest span to read of every source that has spans; empty or None
+            for what the sources say.
+          fingerprint: of the files, where whoever starts a run tells it; None where the
+            driver does.
 
         Raises:
           ValueError: no source, one of an unknown format, or one with `spans` of which
@@ -60,6 +71,8 @@ class SourceManifest(base_component.BaseComponent):
                     )
         spec = SourceManifestSpec(
             sources=json.dumps(sources, sort_keys=True),
+            span=span,
+            fingerprint=fingerprint,
             code=code.of_component(__file__),
             manifest=types.Channel(type=ManifestArtifact),
         )

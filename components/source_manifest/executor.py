@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from tfx.dsl.components.base import base_driver as component_driver
@@ -12,13 +13,14 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils
 
 from components.artifact_files import write_text
-from components.errors import tells_reason
-from components.source_manifest import listing
+from components.errors import DataError, tells_reason
+from components.source_manifest import listing, spans
 
 MANIFEST_FILE = "manifest.json"
 SOURCES_KEY = "sources"
 MANIFEST_KEY = "manifest"
 FINGERPRINT_KEY = "fingerprint"
+SPAN_KEY = "span"
 
 
 def read_manifest(manifest: Any) -> list[listing.SourceFile]:
@@ -38,7 +40,8 @@ class Driver(component_driver.BaseDriver, base_driver.BaseDriver):
 
     The sources are listed at every run; the stage and all behind it are cached only
     while not one byte of them has changed. Orchestrators that run no drivers
-    (Kubeflow) execute the stage each time instead. TFX asks for both base classes:
+    (Kubeflow) execute the stage each time, or take the fingerprint as a parameter of
+    the run, which `tfx-irm submit` gives. TFX asks for both base classes:
     the first when the component is made, the second when the driver runs.
     """
 
@@ -50,8 +53,7 @@ class Driver(component_driver.BaseDriver, base_driver.BaseDriver):
         self, execution_info: data_types.ExecutionInfo
     ) -> driver_output_pb2.DriverOutput:
         """Lists the sources and returns their fingerprint as exec property."""
-        sources = json.loads(execution_info.exec_properties[SOURCES_KEY])
-        files = listing.build_manifest(sources)
+        files = listing.build_manifest(_sources(execution_info.exec_properties))
         output = driver_output_pb2.DriverOutput()
         output.exec_properties[FINGERPRINT_KEY].string_value = listing.fingerprint(
             files
@@ -72,8 +74,24 @@ class Executor(base_executor.BaseExecutor):
         """Lists the sources; see the component for keys."""
         del input_dict
         manifest = artifact_utils.get_single_instance(output_dict[MANIFEST_KEY])
-        files = listing.build_manifest(json.loads(exec_properties[SOURCES_KEY]))
+        files = listing.build_manifest(_sources(exec_properties))
+        _check(files, exec_properties.get(FINGERPRINT_KEY))
         write_manifest(manifest, files)
         manifest.set_int_custom_property("files", len(files))
         if spans := listing.tell_spans(files):
             manifest.set_string_custom_property("spans", spans)
+
+
+def _check(files: list[listing.SourceFile], fingerprint: str | None) -> None:
+    """Refuses other files than those that the cache key stands for."""
+    found = listing.fingerprint(files)
+    if fingerprint and found != fingerprint:
+        raise DataError(
+            f"the sources changed after this run began: their fingerprint was"
+            f" {fingerprint} and is {found}; start it again when nobody writes there"
+        )
+
+
+def _sources(exec_properties: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = json.loads(exec_properties[SOURCES_KEY])
+    return spans.up_to(listed, exec_properties.get(SPAN_KEY))

@@ -211,6 +211,47 @@ def choose(spans: Iterable[Span], wanted: Mapping[str, Any]) -> list[Span]:
     return inside if last is None else inside[-last:]
 
 
+def up_to(
+    sources: Iterable[Mapping[str, Any]], text: str | None
+) -> list[dict[str, Any]]:
+    """Sources whose newest span is another one, as a parameter of a run says it.
+
+    Args:
+      sources: entries of `listing`.
+      text: a number or a day, the newest span of every source that has spans; empty or
+        None leaves the sources as they are.
+
+    Raises:
+      DataError: it is neither, or no source has such spans.
+    """
+    entries = [dict(source) for source in sources]
+    if not text:
+        return entries
+    to: Span
+    try:
+        by_date = not text.isdigit()
+        to = datetime.date.fromisoformat(text).isoformat() if by_date else int(text)
+    except ValueError as error:
+        raise DataError(
+            f"the parameter span is {text!r}; give the number of a span, such as 7, or"
+            " a day, such as 2024-03-01"
+        ) from error
+    changed = 0
+    for entry in entries:
+        pattern = parse(entry["patterns"][0]) if "spans" in entry else None
+        if pattern is not None and pattern.by_date == by_date:
+            entry["spans"] = {**entry["spans"], "to": to}
+            entry["spans"].setdefault("last", 1)
+            changed += 1
+    if not changed:
+        kind = "days" if by_date else "numbers"
+        raise DataError(
+            f"the parameter span is {text!r}, and no source has spans that are {kind};"
+            " leave it empty"
+        )
+    return entries
+
+
 def newest(found: Mapping[str, Match], chosen: Collection[Span]) -> dict[str, Span]:
     """The files of the chosen spans' newest versions: path -> span.
 

@@ -137,7 +137,7 @@ class TestArguments:
         ("arguments", "said"),
         [
             (["valid", "x"], "invalid choice: 'valid'"),
-            (["compile", "x"], "invalid choice: 'compile'"),
+            (["deploy", "x"], "invalid choice: 'deploy'"),
             (["validate"], "the following arguments are required: CONFIG"),
             (["validate", "a", "b"], "unrecognized arguments: b"),
             (["validate", "a", "--set"], "expected one argument"),

@@ -178,7 +178,9 @@ class TestOutcome:
     )
     def test_exit_codes_of_errors(self, project, monkeypatch, exits, status):
         passed = fold("b", "PASS")
-        monkeypatch.setattr("pipeline.summary.decision_of", lambda *_: passed)
+        monkeypatch.setattr(
+            "components.run_record.facts.decision_of", lambda *_: passed
+        )
         config = load_config(str(project.config), sets=EACH)
         progress = local_runner.Progress()
         progress.errors = {

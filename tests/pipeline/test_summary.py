@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from components.invariance_validator import executor
+from components.run_record import facts
 from pipeline import summary
 from pipeline.config_io import load_config
 from pipeline.schema import make
@@ -82,7 +83,7 @@ def ended(project, tmp_path, **texts):
     folder.mkdir()
     decision = {"verdict": "FAIL", "model_digest": "a" * 32}
     (made / "decision.json").write_text(json.dumps(decision))
-    (made / "report.html").write_text(f"<p>x</p>{summary.RELEASE_MARK}<p>y</p>")
+    (made / "report.html").write_text(f"<p>x</p>{facts.RELEASE_MARK}<p>y</p>")
     report = types.SimpleNamespace(uri=str(made))
     outputs = {
         "InvarianceValidator": {"report": [report]},
@@ -110,7 +111,7 @@ def test_an_override_shows_and_the_verdict_stays(project, tmp_path):
 
 def test_the_template_has_one_place_for_it():
     template = pathlib.Path(executor.__file__).with_name("report.html.j2").read_text()
-    assert template.count(summary.RELEASE_MARK) == 1
+    assert template.count(facts.RELEASE_MARK) == 1
 
 
 def test_why_a_model_was_not_pushed(project, tmp_path):

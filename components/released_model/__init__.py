@@ -1,0 +1,1 @@
+"""ReleasedModel: the latest blessed model, where nothing resolves it."""

@@ -1,0 +1,1 @@
+"""RunRecord: what a run came to, in one artifact."""

@@ -1,0 +1,1 @@
+"""Trainer: TFX's, with the method as a parameter of a run."""
