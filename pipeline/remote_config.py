@@ -86,8 +86,8 @@ def _image(text: str) -> str:
 
 def _account(text: str) -> str:
     if not re.fullmatch(r"[-a-z0-9]+@[-.a-z0-9]+", text):
-        raise ValueError(
-            f"is {short(text)}; give its address, such as"
+        raise ValueError(  # without what it is, which may be a key
+            "is no address of a service account; give one, such as"
             " trainer@my-project.iam.gserviceaccount.com (never a key)"
         )
     return text
@@ -95,8 +95,8 @@ def _account(text: str) -> str:
 
 def _variable(text: str) -> str:
     if not _VARIABLE.fullmatch(text):
-        raise ValueError(
-            f"is {short(text)}; give the name of the variable that holds the token, not"
+        raise ValueError(  # without what it is, which may be the token
+            "is no name of a variable; give that of the one that holds the token, not"
             " the token"
         )
     return text
@@ -114,10 +114,15 @@ def _labels(given: dict[str, str]) -> dict[str, str]:
 
 
 def _host(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s@]+", text):
+    if "@" in text:
+        raise ValueError(
+            "holds an @; give the address of the cluster's API without a user or a"
+            " password, and the token by kubeflow.token"
+        )
+    if not re.fullmatch(r"https?://\S+", text):
         raise ValueError(
             f"is {short(text)}; give the address of the cluster's API, such as"
-            " https://kubeflow.example.com/pipeline, without a user or a password"
+            " https://kubeflow.example.com/pipeline"
         )
     return text.rstrip("/")
 

@@ -26,9 +26,9 @@ KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 class TaskFailed(Exception):
     """A container task ended with another exit than 0."""
 
-    def __init__(self, task: str, log: str):
+    def __init__(self, task: str, log: str, root: pathlib.Path):
         super().__init__(f"{task} failed:\n{log[-4000:]}")
-        self.task = task
+        self.task, self.root = task, root
 
 
 @dataclasses.dataclass
@@ -201,7 +201,7 @@ class Run:
         )
         (folder / "log.txt").write_text(done.stdout + done.stderr)
         if done.returncode != 0:
-            raise TaskFailed(name, done.stdout + done.stderr)
+            raise TaskFailed(name, done.stdout + done.stderr, self.root)
         told = json.loads(output_file.read_text()).get("artifacts", {})
         for key, artifact in outputs.items():
             (left,) = told[key]["artifacts"]
