@@ -218,8 +218,8 @@ def up_to(
 
     Args:
       sources: entries of `listing`.
-      text: a number or a day, the newest span of every source that has spans; empty or
-        None leaves the sources as they are.
+      text: a number or a day, the newest span of every source that has spans, and
+        then none is skipped; empty or None leaves the sources as they are.
 
     Raises:
       DataError: it is neither, or no source has such spans.
@@ -229,7 +229,7 @@ def up_to(
         return entries
     to: Span
     try:
-        by_date = not text.isdigit()
+        by_date = not (text.isascii() and text.isdigit())
         to = datetime.date.fromisoformat(text).isoformat() if by_date else int(text)
     except ValueError as error:
         raise DataError(
@@ -240,8 +240,7 @@ def up_to(
     for entry in entries:
         pattern = parse(entry["patterns"][0]) if "spans" in entry else None
         if pattern is not None and pattern.by_date == by_date:
-            entry["spans"] = {**entry["spans"], "to": to}
-            entry["spans"].setdefault("last", 1)
+            entry["spans"] = {"last": 1, **entry["spans"], "to": to, "skip": 0}
             changed += 1
     if not changed:
         kind = "days" if by_date else "numbers"

@@ -111,7 +111,7 @@ def compiled(tmp_path_factory):
 
 
 def as_submitted(job, bucket):
-    """The job as `submit` sends it: it has listed the sources, and tells what it saw."""
+    """The job as `submit` sends it, which has listed the sources."""
     task = job["pipelineSpec"]["root"]["dag"]["tasks"]["SourceManifest"]
     told = task["inputs"]["parameters"]["sources"]["runtimeValue"]["constant"]
     files = listing.build_manifest(json.loads(told.replace(BUCKET, str(bucket))))

@@ -269,3 +269,41 @@ def described(folder, pattern, files):
         span = (datetime.date.fromisoformat(span) - EPOCH).days
     version = version if "{VERSION" in pattern else None
     return span, version, [file.path for file in files]
+
+
+class TestUpTo:
+    """What a parameter of a run changes."""
+
+    NUMBERED = {"patterns": ["/d/{SPAN}/x"], "spans": {"last": 3, "skip": 1}}
+    DATED = {"patterns": [DAY], "spans": {}}
+    PLAIN = {"patterns": ["/d/x"]}
+
+    @pytest.mark.parametrize("text", [None, ""])
+    def test_nothing_leaves_them_alone(self, text):
+        given = [self.NUMBERED, self.DATED, self.PLAIN]
+        assert spans.up_to(given, text) == given
+
+    def test_the_newest_is_the_one_that_is_named(self):
+        numbered, dated, plain = spans.up_to(
+            [self.NUMBERED, self.DATED, self.PLAIN], "7"
+        )
+        assert spans.choose(range(20), numbered["spans"]) == [5, 6, 7]
+        assert (dated, plain) == (self.DATED, self.PLAIN)
+
+    def test_a_day(self):
+        (dated,) = spans.up_to([self.DATED], "2024-03-01")
+        there = ["2024-02-28", "2024-03-01", "2024-03-02"]
+        assert spans.choose(there, dated["spans"]) == ["2024-03-01"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("yesterday", "give the number of a span, such as 7, or a day"),
+            ("2023-02-29", "give the number of a span"),
+            ("2024-03-01", "no source has spans that are days; leave it empty"),
+            ("٧", "give the number of a span"),
+        ],
+    )
+    def test_mistakes(self, text, said):
+        with pytest.raises(DataError, match=said):
+            spans.up_to([self.NUMBERED, self.PLAIN], text)
