@@ -126,9 +126,10 @@ def _load(options: argparse.Namespace) -> Any:
 
 def _validate(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import override, sources_check
+    from pipeline import override, sources_check, store
 
     given = override.read(config)
+    store.check(config)
     findings = sources_check.check(config)
     for line in sources_check.describe(config, findings):
         lines.tell(line)
@@ -139,9 +140,10 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _prepare(config: Any) -> Any:
     """Checks the sources before anything runs, and makes the user's code importable."""
-    from pipeline import sources_check
+    from pipeline import sources_check, store
 
     findings = sources_check.check(config)
+    store.check(config)
     if config.train.model.build:
         sys.path.append(config.folder)  # the user's model lies beside the config
     return findings

@@ -33,6 +33,7 @@ from pipeline.inspect_config import Inspect
 from pipeline.label_config import ENVIRONMENT as ENVIRONMENT
 from pipeline.label_config import Task
 from pipeline.load_check_config import LoadCheck
+from pipeline.metadata_config import MetadataOrUrl
 from pipeline.monitor_config import Monitor
 from pipeline.remote_config import Kubeflow, Vertex
 from pipeline.sources_config import Number
@@ -128,6 +129,7 @@ class PipelineConfig(Section):
         examples=["flights"], json_schema_extra={"pattern": _NAME}
     )
     root: LocalPath = Field(default="runs-root", validate_default=True)
+    metadata: MetadataOrUrl | None = None
     task: Task = "binary"
     data: Data
     inspect: Inspect = Inspect()

@@ -13,8 +13,7 @@ from pipeline.config_types import nearest, short
 from pipeline.plain_yaml import Document, Path
 
 # Keys and values of the config that later versions read.
-_LATER = {
-    ("metadata",): "the metadata is SQLite under `root`; remove the key",
+_LATER: dict[tuple[str | int, ...], str] = {
     ("train", "where"): "training runs on this machine only; write local",
     ("push", "to"): "models go to a folder only; write filesystem",
     ("push", "endpoint"): "models go to a folder only; remove the key",

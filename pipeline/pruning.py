@@ -225,11 +225,12 @@ def _item(kind: str, path: str) -> Item:
 
 def _store(config: PipelineConfig) -> Any:
     """The metadata store; None where no pipeline has run."""
-    from pipeline.runtime import Local
+    from pipeline import store
 
     path = os.path.join(config.root, "metadata.sqlite")
-    if not os.path.isfile(path):
+    if config.metadata is None and not os.path.isfile(path):
         return None
+    store.check(config)
     from ml_metadata.metadata_store import metadata_store
 
-    return metadata_store.MetadataStore(Local(config).metadata_connection())
+    return metadata_store.MetadataStore(store.connection(config))

@@ -48,12 +48,10 @@ class Local:
         return _beam_args(self.config)
 
     def metadata_connection(self) -> Any:
-        """The metadata store."""
-        from tfx.orchestration import metadata
+        """The metadata store: SQLite beside the artifacts, or the config's server."""
+        from pipeline import store
 
-        path = os.path.join(self.config.root, "metadata.sqlite")
-        os.makedirs(self.config.root, exist_ok=True)
-        return metadata.sqlite_metadata_connection_config(path)
+        return store.connection(self.config)
 
     def baseline(self) -> Any:
         """The released model, if there is one; not one that was rolled back."""

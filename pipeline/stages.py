@@ -375,7 +375,7 @@ def config_digest(config: PipelineConfig) -> str:
     Without where it runs and where the model goes: naming an override, or another
     folder, would have the same judgement made anew.
     """
-    elsewhere = {"root", "beam", "push", "vertex", "kubeflow"}
+    elsewhere = {"root", "metadata", "beam", "push", "vertex", "kubeflow"}
     return digests.of_settings(config.model_dump(mode="json", exclude=elsewhere))
 
 

@@ -4,11 +4,12 @@ import dataclasses
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as pipeline_py
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils, tfx_runner
 from tfx.types import artifact_utils
+
+from pipeline import store
 
 _RUN_ID_PARAMETER = "pipeline-run-id"
 
@@ -26,11 +27,11 @@ class Node:
         info = self._launcher.launch()
         if info is None or info.execution_id is None:
             return False, {}
-        with metadata.Metadata(self._connection) as handle:
-            store = handle.store
-            (execution,) = store.get_executions_by_id([info.execution_id])
+        with store.patient(self._connection) as handle:
+            found = handle.store
+            (execution,) = found.get_executions_by_id([info.execution_id])
             cached = execution.last_known_state == metadata_store_pb2.Execution.CACHED
-            return cached, _outputs(store, info.execution_id)
+            return cached, _outputs(found, info.execution_id)
 
 
 def prepare(graph: pipeline_py.Pipeline, run_id: str) -> list[Node]:
@@ -51,7 +52,7 @@ def prepare(graph: pipeline_py.Pipeline, run_id: str) -> list[Node]:
                 name,
                 launcher.Launcher(
                     pipeline_node=node,
-                    mlmd_connection=metadata.Metadata(connection),
+                    mlmd_connection=store.patient(connection),
                     pipeline_info=compiled.pipeline_info,
                     pipeline_runtime_spec=compiled.runtime_spec,
                     executor_spec=runner_utils.extract_executor_spec(deployment, name),
@@ -65,15 +66,15 @@ def prepare(graph: pipeline_py.Pipeline, run_id: str) -> list[Node]:
     return nodes
 
 
-def _outputs(store: Any, execution_id: int) -> dict[str, list[Any]]:
+def _outputs(found: Any, execution_id: int) -> dict[str, list[Any]]:
     events = [
         event
-        for event in store.get_events_by_execution_ids([execution_id])
+        for event in found.get_events_by_execution_ids([execution_id])
         if event.type == metadata_store_pb2.Event.OUTPUT
     ]
-    artifacts = store.get_artifacts_by_id([event.artifact_id for event in events])
+    artifacts = found.get_artifacts_by_id([event.artifact_id for event in events])
     by_id = {artifact.id: artifact for artifact in artifacts}
-    types = store.get_artifact_types_by_id([a.type_id for a in artifacts])
+    types = found.get_artifact_types_by_id([a.type_id for a in artifacts])
     type_of = {a.id: t for a, t in zip(artifacts, types, strict=True)}
     result: dict[str, list[Any]] = {}
     for event in events:
