@@ -18,6 +18,8 @@ from pipeline.schema import make
 from tests.e2e import cluster
 from tests.e2e.helpers import CONFIG, write_sample
 
+pytestmark = pytest.mark.e2e
+
 ROOT = pathlib.Path(__file__).parents[2]
 SCHEMA = pathlib.Path(make.CONFIG_SCHEMA).with_name("summary.schema.json")
 PACKAGES = ("pipeline", "components", "trainer_module")
