@@ -302,12 +302,8 @@ def _judged(known: state.State) -> dict[str, Any]:
 
 def _roll_back(config: PipelineConfig, looked_at: versions.Version) -> str | None:
     """Puts the last blessed version back; the path of what is served then."""
-    now = versions.latest(config.push.path)
-    if now is None or now.number != looked_at.number:
-        lines.tell("not rolled back: another version is served by now; look at that")
-        return None
     try:
-        done = rollback.roll_back(config.push.path)
+        done = rollback.roll_back(config.push.path, of=looked_at.number)
     except DataError as error:
         lines.tell(f"not rolled back: {error}")
         return None
