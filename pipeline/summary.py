@@ -71,7 +71,7 @@ def build(
 def write(summary: dict[str, Any], folder: str, outputs: dict[str, Any]) -> str:
     """Writes `summary.json` and copies the report beside it; path of the summary."""
     if summary["error"] is None:
-        copy_report(outputs, os.path.join(folder, REPORT), override=summary["override"])
+        copy_report(outputs, os.path.join(folder, REPORT), outcome=summary)
     return write_json(summary, folder)
 
 
@@ -87,25 +87,45 @@ def copy_report(
     outputs: dict[str, Any],
     path: str,
     node: str = "InvarianceValidator",
-    override: dict[str, str] | None = None,
+    outcome: dict[str, Any] | None = None,
 ) -> None:
     """Copies the report that an InvarianceValidator wrote, if it came that far.
 
-    It was written before the push, so an override is put into the copy.
+    It was written before the push, so what became of that is put into the copy.
+
+    Args:
+      outputs: node -> output key -> artifacts.
+      path: of the copy.
+      node: that wrote it.
+      outcome: the run's summary; None where nothing could be pushed.
     """
     report = _artifact(outputs, node, "report")
     if report is None:
         return
     with open(os.path.join(report.uri, REPORT), encoding="utf-8") as file:
         text = file.read()
-    if override is not None:
-        said = markupsafe.escape(_overridden(override))
-        banner = f'<p class="waived FAIL"><strong>{said}</strong></p>'
+    if outcome is not None:
         if text.count(RELEASE_MARK) != 1:
-            raise RuntimeError(f"{report.uri} has no place for the override")
-        text = text.replace(RELEASE_MARK, banner)
+            raise RuntimeError(f"{report.uri} has no place for what became of it")
+        text = text.replace(RELEASE_MARK, _outcome(outcome))
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def _outcome(summary: dict[str, Any]) -> markupsafe.Markup:
+    """What became of a model, in red where it is not what its verdict says."""
+    red = markupsafe.Markup('<p class="waived FAIL"><strong>{}</strong></p>\n')
+    plain = markupsafe.Markup('<p class="outcome">{}</p>')
+    found = markupsafe.Markup("")
+    if summary["override"]:
+        found += red.format(_overridden(summary["override"]))
+    if summary["pushed"]:
+        said = f"Served as {summary['pushed']} when run {summary['run_id']} ended."
+        return found + plain.format(pages.printable(said))
+    why = summary["not_pushed"]
+    said = f"Run {summary['run_id']} released nothing{f': {why}' if why else ''}."
+    shape = red if why or summary["verdict"] == "PASS" else plain
+    return found + shape.format(pages.printable(said))
 
 
 def _overridden(override: dict[str, str]) -> str:
