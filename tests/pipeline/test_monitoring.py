@@ -48,11 +48,11 @@ class Stub:
 def release(project):
     """Releases one more version."""
 
-    def go(text, evaluated=EVALUATED):
+    def go(text, evaluated=EVALUATED, **more):
         model = project.folder / f"model-{text}"
         model.mkdir()
         (model / "saved_model.pb").write_text(text)
-        told = {"blessed": True, "evaluated": evaluated}
+        told = {"blessed": True, "evaluated": evaluated, **more}
         serving = str(project.folder / "serving")
         return versions.publish(str(model), serving, digests.of_model(str(model)), told)
 
@@ -129,6 +129,43 @@ def broken(monitor, write, *arguments):
         if found[0]:
             return found
     raise AssertionError("never broken")
+
+
+def test_holding_says_how_many_checks_it_is_of(project, monitor, write):
+    """An AUC and a gap: what is followed is the config's `monitor`."""
+    _, out, _ = monitor("--data", write(table()))
+    lines = out.splitlines()
+    said = "  of 2 checks 0 can be followed; of the others this says nothing"
+    assert lines[lines.index("HOLDS") + 1] == said
+    assert sum("not followed:" in line for line in lines) == 2
+
+
+def test_a_column_that_is_gone_is_said_though_nothing_bounds_it(
+    project, monitor, write
+):
+    content = table()
+    holes = pa.array([None] * 225 + content["carrier"].to_pylist()[225:])
+    file = project.folder / "m.txt"
+    path = write(content.set_column(4, "carrier", holes))
+    status, out, _ = monitor("--data", path, "--metrics", file)
+    assert status == 0
+    assert "  missing values: carrier 75 %" in out.splitlines()
+    text = file.read_text()
+    assert 'tfx_irm_monitor_missing{column="carrier"} 0.75' in text
+    assert 'tfx_irm_monitor_checks{followed="false"} 2.0' in text
+    assert 'tfx_irm_monitor_checks{followed="true"} 0.0' in text
+
+
+def test_what_an_override_released_is_not_said_to_hold_its_verdict(
+    project, release, monitor, write
+):
+    override = {"who": "Ada <b>", "why": "x", "digest": "a" * 32, "expires": "x"}
+    release("b", blessed=False, verdict="FAIL", override=override)
+    _, out, _ = monitor("--data", write(table()))
+    assert "  released by an override (Ada <b>): its verdict is FAIL" in out
+    (record,) = (project.folder / "serving" / "monitor").glob("*/look-00001.json")
+    told = json.loads(record.read_text())["released"]
+    assert told == {"verdict": "FAIL", "override": override}
 
 
 def test_is_broken_and_stays_so(monitor, write):

@@ -136,7 +136,7 @@ def test_unless_it_is_named_while_the_override_lasts(push, serving, override):
     done = roll_back(serving, number)
     assert text(done.served) == "b"
     assert done.served.release["override"]["who"] == "Ada"
-    # No check says that the blessed one is worse: it stays the baseline, and comes back.
+    # No check says that the blessed one is worse: it stays the baseline.
     assert not done.marked and versions.rolled_back(serving) == {}
     assert push("c").version is None
     assert roll_back(serving).restored == blessed
