@@ -69,6 +69,7 @@ def monitor(config: PipelineConfig, asked: Asked) -> dict[str, Any]:
             "--rollback: --dry-run changes nothing; leave one of the two out"
         )
     sources_check.check_checks(config)
+    sources_check.check_serving(config)
     version = _served(config)
     spec, plan, not_followed = _plan(config, version, asked)
     listed = _listed(config, asked)

@@ -49,10 +49,10 @@ def told(record: Mapping[str, Any], dry_run: bool = False) -> Iterator[str]:
         yield f"  not followed: {name} {why}"
     yield record["verdict"]
     if record["not_followed"] and record["verdict"] == looks.HOLDS:
-        checks, open_ = record["checks"], len(record["not_followed"])
+        checks, unseen = record["checks"], len(record["not_followed"])
         yield (
-            f"  of {checks} check{'s' * (checks != 1)} {checks - open_} can be followed;"
-            " of the others this says nothing"
+            f"  of {checks} check{'s' * (checks != 1)} {checks - unseen} can be"
+            " followed; of the others this says nothing"
         )
     for reason in record["reasons"]:
         yield f"  {reason}"

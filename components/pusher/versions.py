@@ -143,12 +143,15 @@ def alone(serving: str) -> Iterator[None]:
                 if name.startswith(_STAGING):
                     shutil.rmtree(os.path.join(serving, name), ignore_errors=True)
             yield
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        where = f" ({error.filename})" if error.filename else ""
+    except Exception as error:
+        if isinstance(error, DataError) or not filesystem.failed(error):
+            raise
+        at = getattr(error, "filename", None)
+        where = f" ({at})" if at else ""
         raise DataError(
-            f"{serving}: the versions cannot be read and written there: {why}{where};"
-            " make room, change its permissions, or correct push.path"
+            f"{serving}: the versions cannot be read and written there:"
+            f" {filesystem.reason(error)}{where}; make room, change its permissions, or"
+            " correct push.path"
         ) from error
 
 
@@ -266,6 +269,13 @@ def _fill(folder: str, model_path: str, digest: str, told: Mapping[str, bytes]) 
             " changed while it was copied, or the copy is damaged, so nothing was"
             " pushed; run again when nobody writes there"
         )
+
+
+def copy(version: Version, folder: str) -> None:
+    """Copies all of a version, with what it tells of itself, into a folder."""
+    for at, _, names in filesystem.walk(version.path):
+        for path in (os.path.join(at, name) for name in names):
+            _copy(path, os.path.join(folder, os.path.relpath(path, version.path)))
 
 
 def rolled_back(serving: str) -> dict[str, str]:

@@ -45,7 +45,12 @@ class Stub:
 
 
 @pytest.fixture
-def release(project):
+def serving(project):
+    return str(project.folder / "serving")
+
+
+@pytest.fixture
+def release(project, serving):
     """Releases one more version."""
 
     def go(text, evaluated=EVALUATED, **more):
@@ -53,7 +58,6 @@ def release(project):
         model.mkdir()
         (model / "saved_model.pb").write_text(text)
         told = {"blessed": True, "evaluated": evaluated, **more}
-        serving = str(project.folder / "serving")
         return versions.publish(str(model), serving, digests.of_model(str(model)), told)
 
     return go
@@ -189,6 +193,43 @@ def test_rolls_back_and_begins_anew(project, monitor, write, release):
     status, out, _ = monitor("--data", write(table(seed=99)))
     assert status == 0
     assert out.startswith(f"version {served.number}, look 1:")
+
+
+class TestStore:
+    """The versions lie on a store; TensorFlow's in memory stands for it."""
+
+    @pytest.fixture
+    def serving(self, project, tmp_path):
+        url = f"ram://{tmp_path.name}/serving"
+        with open(project.config, "a") as file:
+            file.write(f"push: {{path: '{url}'}}\n")
+        return url
+
+    def test_looks_are_kept_there(self, monitor, write, serving):
+        path = write(table())
+        status, out, err = monitor("--data", path)
+        assert (status, err) == (0, "")
+        record = out.splitlines()[-1].removeprefix("record ")
+        assert record.startswith(f"{serving}/monitor/")
+        with tf.io.gfile.GFile(record) as file:
+            assert json.loads(file.read())["verdict"] == "HOLDS"
+        _, out, _ = monitor("--data", path)
+        assert f"{path} was counted before, and is not again" in out
+        _, out, _ = monitor("--data", write(table(seed=1), "b.parquet"))
+        assert "look 2: 300 new examples" in out
+
+    def test_what_is_broken_is_rolled_back_there(
+        self, monitor, write, release, serving, project
+    ):
+        newer = release("b")
+        status, out, _ = broken(monitor, write, "--rollback")
+        assert status == 3 and f"replaced {newer.path}" in out
+        served = versions.latest(serving)
+        assert served.told != newer.told and served.path.startswith(serving)
+        assert cli.main(["rollback", str(project.config)]) == 2
+        back = ["rollback", str(project.config), "--to", str(newer.number)]
+        assert cli.main(back) == 0
+        assert versions.latest(serving).told == newer.told
 
 
 def test_nothing_to_roll_back_to_is_said(project, monitor, write):
