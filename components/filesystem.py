@@ -6,6 +6,7 @@ folder should not wait for it. `remote` and `files` read sources; this is for ar
 and models.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -125,6 +126,30 @@ def check_store(url: str) -> None:
         raise DataError(
             f"{url}; it cannot be reached ({reason(error)}); correct the URL, or give"
             " this machine credentials for it"
+        ) from error
+
+
+@contextlib.contextmanager
+def written(serving: str, what: str) -> Iterator[None]:
+    """Says in a sentence why something cannot be kept where models are served.
+
+    Args:
+      serving: `push.path`.
+      what: in the plural.
+
+    Raises:
+      DataError: the disk or the store refuses.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, DataError) or not failed(error):
+            raise
+        at = getattr(error, "filename", None)
+        where = f" ({at})" if at else ""
+        raise DataError(
+            f"{serving}: {what} cannot be read and written there: {reason(error)}"
+            f"{where}; make room, change its permissions, or correct push.path"
         ) from error
 
 

@@ -111,14 +111,19 @@ def folder_of(serving: str, version: int, settings: str) -> str:
 
 @contextlib.contextmanager
 def alone(serving: str) -> Iterator[None]:
-    """Keeps other looks at the same folder of versions waiting; not on a store."""
+    """Keeps other looks at the same folder of versions waiting; not on a store.
+
+    Raises:
+      DataError: nothing can be written there.
+    """
     folder = os.path.join(serving, FOLDER)
-    filesystem.make_folder(folder)
-    if files.is_url(serving):
-        yield
-        return
-    with open(os.path.join(folder, ".lock"), "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        with filesystem.written(serving, "looks"):
+            filesystem.make_folder(folder)
+            if not files.is_url(serving):
+                path = os.path.join(folder, ".lock")
+                file = stack.enter_context(open(path, "a"))
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -152,11 +157,15 @@ def save(folder: str, state: State, record: Mapping[str, Any]) -> str:
 
     Returns:
       Path of the record.
+
+    Raises:
+      DataError: they cannot be written.
     """
-    filesystem.make_folder(folder)
     path = os.path.join(folder, f"look-{state.looks:05d}.json")
-    _replace(path, record)
-    _replace(os.path.join(folder, STATE_FILE), _to_json(state))
+    with filesystem.written(folder, "looks"):
+        filesystem.make_folder(folder)
+        _replace(path, record)
+        _replace(os.path.join(folder, STATE_FILE), _to_json(state))
     return path
 
 

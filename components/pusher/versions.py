@@ -132,7 +132,7 @@ def alone(serving: str) -> Iterator[None]:
     Raises:
       DataError: something cannot be written there.
     """
-    try:
+    with filesystem.written(serving, "versions"):
         filesystem.make_folder(serving)
         if files.is_url(serving):
             yield
@@ -143,16 +143,6 @@ def alone(serving: str) -> Iterator[None]:
                 if name.startswith(_STAGING):
                     shutil.rmtree(os.path.join(serving, name), ignore_errors=True)
             yield
-    except Exception as error:
-        if isinstance(error, DataError) or not filesystem.failed(error):
-            raise
-        at = getattr(error, "filename", None)
-        where = f" ({at})" if at else ""
-        raise DataError(
-            f"{serving}: the versions cannot be read and written there:"
-            f" {filesystem.reason(error)}{where}; make room, change its permissions, or"
-            " correct push.path"
-        ) from error
 
 
 def publish(

@@ -195,6 +195,15 @@ def test_rolls_back_and_begins_anew(project, monitor, write, release):
     assert out.startswith(f"version {served.number}, look 1:")
 
 
+def test_looks_that_cannot_be_kept(monitor, write, serving):
+    """A file lies where their folder would."""
+    with open(f"{serving}/monitor", "w"):
+        pass
+    status, out, err = monitor("--data", write(table()))
+    assert (status, out) == (2, "")
+    assert "looks cannot be read and written there: " in err
+
+
 class TestStore:
     """The versions lie on a store; TensorFlow's in memory stands for it."""
 
