@@ -255,7 +255,9 @@ def _quiet(options: argparse.Namespace) -> Iterator[None]:
 def _rollback(options: argparse.Namespace) -> int:
     config = _load(options)
     from components.pusher import rollback
+    from pipeline import sources_check
 
+    sources_check.check_serving(config)
     done = rollback.roll_back(config.push.path, options.to)
     for line in done.lines:
         lines.tell(line)

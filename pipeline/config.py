@@ -22,6 +22,7 @@ from pipeline.config_types import (
     Column,
     LocalPath,
     Section,
+    ServingPath,
     as_tuple,
     crosses,
     nearest,
@@ -89,7 +90,7 @@ class Push(Section):
     """Where a blessed model goes."""
 
     to: Literal["filesystem"] = "filesystem"
-    path: LocalPath = Field(default="serving", validate_default=True)
+    path: ServingPath = Field(default="serving", validate_default=True)
     override: LocalPath | None = Field(default=None, examples=["override.yaml"])
 
 

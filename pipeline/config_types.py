@@ -147,8 +147,8 @@ def local_path(text: str) -> None:
     """Refuses an address where a path on this machine is needed."""
     if "://" in text:
         raise ValueError(
-            f"is {text!r}, a remote address; only sources are read from there, so give"
-            " a path of this machine"
+            f"is {text!r}, a remote address; only sources and push.path may be one, so"
+            " give a path of this machine"
         )
     if not text.isprintable() or not text.strip():
         raise ValueError(f"is {text!r}; give a path")
@@ -162,6 +162,21 @@ def _absolute(text: str, info: ValidationInfo) -> str:
     local_path(text)
     path = os.path.join(_folder(info), os.path.expanduser(text))
     return os.path.normpath(path)
+
+
+def _served(text: str, info: ValidationInfo) -> str:
+    if "://" not in text:
+        return _absolute(text, info)
+    scheme, _, rest = text.partition("://")
+    if not scheme.isalnum() or scheme.lower() in ("file", "http", "https"):
+        raise ValueError(
+            f"is {text!r}; give a folder of this machine, or a URL that TensorFlow"
+            " reads and writes, such as gs://bucket/serving"
+        )
+    parts = rest.rstrip("/").split("/")
+    if not text.isprintable() or not {"", ".", ".."}.isdisjoint(parts):
+        raise ValueError(f"is {text!r}; give a URL such as gs://bucket/serving")
+    return text.rstrip("/")
 
 
 def escaped(folder: str) -> str:
@@ -216,6 +231,7 @@ EnvironmentNames = Annotated[
     AfterValidator(_once),
 ]
 LocalPath = Annotated[str, AfterValidator(_absolute)]
+ServingPath = Annotated[str, AfterValidator(_served)]
 Patterns = Annotated[
     tuple[Annotated[str, AfterValidator(_absolute_pattern)], ...],
     BeforeValidator(_patterns, json_schema_input_type=str | list[str]),

@@ -149,6 +149,19 @@ def _of_look(made: _Gauges, record: Mapping[str, Any]) -> None:
     holds = record["verdict"] == "HOLDS"
     made.put("monitor_holds", "Whether the served verdict holds.", int(holds))
     made.put("monitor_looks", "Looks at the served version so far.", record["look"])
+    unfollowed = len(record["not_followed"])
+    for followed, number in (
+        ("true", record["checks"] - unfollowed),
+        ("false", unfollowed),
+    ):
+        made.put(
+            "monitor_checks",
+            "Checks of the config, and whether a look can follow them.",
+            number,
+            followed=followed,
+        )
+    for name, share in record.get("missing", {}).items():
+        made.put("monitor_missing", "Share without a value.", share, column=name)
     for name, one in record["environments"].items():
         made.put(
             "monitor_examples",

@@ -8,7 +8,7 @@ from typing import Any
 
 from components import digests, files
 from components.errors import DataError
-from components.invariance_validator.checks import parse_checks
+from components.invariance_validator.checks import Check, parse_checks
 from components.monitor import looks, reading, scoring, state, watches
 from components.multi_env_example_gen import shards
 from components.multi_env_example_gen.naming import Naming
@@ -69,6 +69,7 @@ def monitor(config: PipelineConfig, asked: Asked) -> dict[str, Any]:
             "--rollback: --dry-run changes nothing; leave one of the two out"
         )
     sources_check.check_checks(config)
+    sources_check.check_serving(config)
     version = _served(config)
     spec, plan, not_followed = _plan(config, version, asked)
     listed = _listed(config, asked)
@@ -86,7 +87,8 @@ def monitor(config: PipelineConfig, asked: Asked) -> dict[str, Any]:
         record = _heading(config, version, known) | {"repeated": repeated}
         if new:
             record |= _look(config, version, spec, plan, known, new)
-        record |= _judged(known) | {"not_followed": not_followed}
+        followed = {"checks": len(_checks(config)), "not_followed": not_followed}
+        record |= _judged(known) | followed
         if new and not asked.dry_run:
             record["record"] = state.save(folder, known, tables.finite(record))
     for line in monitoring_lines.told(record, asked.dry_run):
@@ -130,9 +132,7 @@ def _plan(
     data, monitored = config.data, config.monitor
     naming = _naming(config, asked)
     crosses = [tuple(cross) for cross in config.evaluate.slices]
-    follows, not_followed = watches.follow(
-        parse_checks(config.checks.as_json(), config.task)
-    )
+    follows, not_followed = watches.follow(_checks(config))
     floors = [one.slice for one in follows if one.slice is not None]
     features = [*(f for cross in crosses for f in cross)]
     features += [feature for floor in floors for feature, _ in floor]
@@ -167,6 +167,11 @@ def _plan(
         score_shift=monitored.score_shift,
     )
     return spec, plan, not_followed
+
+
+def _checks(config: PipelineConfig) -> list[Check]:
+    found: list[Check] = parse_checks(config.checks.as_json(), config.task)
+    return found
 
 
 def _training(config: PipelineConfig) -> frozenset[str] | None:
@@ -277,11 +282,13 @@ def _look(
 def _heading(
     config: PipelineConfig, version: versions.Version, known: state.State
 ) -> dict[str, Any]:
+    told = version.release or {}
     return {
         "name": config.name,
         "time": versions.now(),
         "version": version.number,
         "digest": version.told,
+        "released": {key: told.get(key) for key in ("verdict", "override")},
         "confidence": config.verdict.confidence,
         "look": known.looks,
         "files": [],
@@ -302,12 +309,8 @@ def _judged(known: state.State) -> dict[str, Any]:
 
 def _roll_back(config: PipelineConfig, looked_at: versions.Version) -> str | None:
     """Puts the last blessed version back; the path of what is served then."""
-    now = versions.latest(config.push.path)
-    if now is None or now.number != looked_at.number:
-        lines.tell("not rolled back: another version is served by now; look at that")
-        return None
     try:
-        done = rollback.roll_back(config.push.path)
+        done = rollback.roll_back(config.push.path, of=looked_at.number)
     except DataError as error:
         lines.tell(f"not rolled back: {error}")
         return None

@@ -7,6 +7,7 @@ from components.monitor import looks, watches
 from pipeline import tables
 
 _SHOWN = 12
+_COLUMNS = 6
 
 
 def told(record: Mapping[str, Any], dry_run: bool = False) -> Iterator[str]:
@@ -21,6 +22,12 @@ def told(record: Mapping[str, Any], dry_run: bool = False) -> Iterator[str]:
         f" {record.get('rows', 0):,} new examples"
         f"{'' if record.get('labelled', True) else ', without labels'}"
     )
+    override = record["released"]["override"]
+    if override:
+        yield (
+            f"  released by an override ({tables.brief(override['who'])}): its verdict"
+            f" is {record['released']['verdict']}, and no look makes it a better one"
+        )
     for path in record["repeated"]:
         yield f"  {path} was counted before, and is not again"
     for name, one in record["environments"].items():
@@ -33,18 +40,36 @@ def told(record: Mapping[str, Any], dry_run: bool = False) -> Iterator[str]:
             f"  {record['cut_units']:,} units (data.split.by) stood in the look before"
             " too; give each to one look, whole"
         )
+    if record.get("missing"):
+        yield f"  missing values: {_missing(record['missing'])}"
     if record.get("reference") is False:
         yield "  the release tells no scores; monitor.score_shift is not looked at"
     yield from _table(record["watches"])
     for name, why in record["not_followed"].items():
         yield f"  not followed: {name} {why}"
     yield record["verdict"]
+    if record["not_followed"] and record["verdict"] == looks.HOLDS:
+        checks, unseen = record["checks"], len(record["not_followed"])
+        yield (
+            f"  of {checks} check{'s' * (checks != 1)} {checks - unseen} can be"
+            " followed; of the others this says nothing"
+        )
     for reason in record["reasons"]:
         yield f"  {reason}"
     if dry_run:
         yield "dry run: nothing was kept"
     elif record["record"]:
         yield f"record {record['record']}"
+
+
+def _missing(shares: Mapping[str, float]) -> str:
+    """`x 100 %, seats 3 %`: of which columns most is missing."""
+    most = sorted(shares.items(), key=lambda one: (-one[1], one[0]))
+    told = [
+        f"{tables.brief(name)} {100 * share:.3g} %" for name, share in most[:_COLUMNS]
+    ]
+    more = [f"{len(most) - _COLUMNS} more"] if len(most) > _COLUMNS else []
+    return ", ".join([*told, *more])
 
 
 def _table(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:

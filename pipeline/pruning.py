@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from components import files
 from pipeline import root_lock
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
@@ -124,7 +125,8 @@ def _unneeded(
     guarded = [artifact.uri for artifact in every if artifact.id in needed]
     guarded += [_property(artifact, "pushed_destination") for artifact in every]
     guarded.append(config.push.path)
-    protected = {os.path.realpath(path) for path in guarded if path}
+    here = [path for path in guarded if path and not files.is_url(path)]
+    protected = {os.path.realpath(path) for path in here}
     above = {folder for path in protected for folder in _above(path)}
     gone: dict[str, Item] = {}
     marked = []
@@ -219,8 +221,8 @@ def _entries(folder: str) -> list[str]:
 
 
 def _item(kind: str, path: str) -> Item:
-    files = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
-    return Item(kind, path, sum(os.lstat(file).st_size for file in files))
+    found = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+    return Item(kind, path, sum(os.lstat(file).st_size for file in found))
 
 
 def _store(config: PipelineConfig) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from pipeline import lines, root_lock
+from pipeline.errors import ConfigError
 
 
 @contextlib.contextmanager
@@ -67,14 +68,24 @@ def begun(
 
     Yields:
       `<root>/<kind>/<time>`, of which the name is the id, and a `say` as `captured`.
+
+    Raises:
+      ConfigError: the folder cannot be made.
     """
     name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     folder = os.path.join(root, kind, name)
-    os.makedirs(root, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(root_lock.shared(root))
-        os.makedirs(folder)
-        say = stack.enter_context(captured(os.path.join(folder, "log.txt")))
+        try:
+            os.makedirs(root, exist_ok=True)
+            stack.enter_context(root_lock.shared(root))
+            os.makedirs(folder)
+            say = stack.enter_context(captured(os.path.join(folder, "log.txt")))
+        except OSError as error:
+            raise ConfigError(
+                f"root is {root}, and {error.filename} cannot be written"
+                f" ({error.strerror}); make room, change its permissions, or name"
+                " another folder"
+            ) from error
         try:
             yield folder, say
         except KeyboardInterrupt:

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from components import bigquery, files
+from components import bigquery, files, filesystem
+from components.errors import DataError
 from components.invariance_validator import kinds
 from components.invariance_validator.checks import check_satisfiable
 from components.multi_env_example_gen.naming import bin_names
@@ -130,6 +131,9 @@ def check_checks(
 def check_places(config: PipelineConfig) -> None:
     """Refuses folders that cannot be written, a schema or a model that is not there."""
     for keys, path in ((("root",), config.root), (("push", "path"), config.push.path)):
+        if files.is_url(path):
+            check_serving(config)
+            continue
         above = path
         while not os.path.lexists(above):
             above = os.path.dirname(above)
@@ -150,6 +154,16 @@ def check_places(config: PipelineConfig) -> None:
             " correct the path, or leave the key out to have a schema inferred"
         )
     _check_build(config)
+
+
+def check_serving(config: PipelineConfig) -> None:
+    """Refuses a `push.path` that is a URL of a store that does not answer."""
+    if not files.is_url(config.push.path):
+        return
+    try:
+        filesystem.check_store(config.push.path)
+    except DataError as error:
+        raise ConfigError(f"{config.place('push', 'path')} is {error}") from error
 
 
 def _check_build(config: PipelineConfig) -> None:

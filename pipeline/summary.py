@@ -49,7 +49,7 @@ def build(
 def write(summary: dict[str, Any], folder: str, outputs: dict[str, Any]) -> str:
     """Writes `summary.json` and copies the report beside it; path of the summary."""
     if summary["error"] is None:
-        copy_report(outputs, os.path.join(folder, REPORT), override=summary["override"])
+        copy_report(outputs, os.path.join(folder, REPORT), outcome=summary)
     return write_json(summary, folder)
 
 
@@ -65,10 +65,17 @@ def copy_report(
     outputs: dict[str, Any],
     path: str,
     node: str = "InvarianceValidator",
-    override: dict[str, str] | None = None,
+    outcome: dict[str, Any] | None = None,
 ) -> None:
-    """Copies the report that an InvarianceValidator wrote, if it came that far."""
-    text = facts.report_of(outputs, node, override)
+    """Copies the report that an InvarianceValidator wrote, if it came that far.
+
+    Args:
+      outputs: node -> output key -> artifacts.
+      path: of the copy.
+      node: that wrote it.
+      outcome: the run's summary; None where nothing could be pushed.
+    """
+    text = facts.report_of(outputs, node, outcome)
     if text is not None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)

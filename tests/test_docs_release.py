@@ -43,12 +43,14 @@ def test_the_commands_parse(command):
 
 
 def test_every_fact_of_a_release_is_listed(tmp_path):
-    (tmp_path / "saved_model.pb").write_text("graph")
-    digest = digests.of_model(str(tmp_path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_text("graph")
+    model = str(tmp_path / "model")
+    digest = digests.of_model(model)
     blessing = Blessing(True, "PASS", digest, "e" * 32, "c" * 32)
     told = {"run": "1", "pipeline": "p", "model": "m"}
     serving = str(tmp_path / "serving")
-    made = release.release(str(tmp_path), blessing, serving, None, told).version
+    made = release.release(model, blessing, serving, None, told).version
     listed = TEXT[TEXT.index("release.json    ") : TEXT.index("serving/rolled_back/")]
     for key in made.release:
         if not key.endswith("_fingerprint"):

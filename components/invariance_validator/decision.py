@@ -162,7 +162,8 @@ def _nothing_to_compare(check: Check) -> CheckResult:
         split=None,
         slice=None,
         examples=None,
-        reason=f"There is no released model yet to compare the {check.metric} with.",
+        reason=f"There is no released model to compare the {check.metric} with: none"
+        " was blessed yet, or each that was has been rolled back.",
     )
 
 

@@ -57,6 +57,7 @@ _METRICS = (
 )
 # Of the metrics above, those that the table leaves out.
 _LEFT_OUT = {BINARY: ("calibration_intercept",)}
+_UNFIT = ", and the load check refuses it"
 _WORDS = {PASS: "Pass", FAIL: "Fail", INSUFFICIENT_DATA: "Insufficient data"}
 
 
@@ -109,6 +110,7 @@ def render(material: Material) -> str:
     sections = panels.sections(decision, results, most)
     compared = beside.changes(decision, results, most)
     tables = [*(s.table for s in sections), *(c.table for c in compared)]
+    loads = loaded.shown(material.load_check)
     return environment.get_template(_TEMPLATE).render(
         name=material.context.get("name") or "model",
         method=material.context.get("method"),
@@ -119,7 +121,9 @@ def render(material: Material) -> str:
         headline=_headline(decision, material.load_check),
         notes=material.notes,
         waived=_waived(decision),
-        load_check=loaded.shown(material.load_check),
+        model_digest=material.digests.get("model_digest"),
+        reasons=_reasons(decision, loads),
+        load_check=loads,
         checks=[
             _check(decision, check, result)
             for check, result in zip(decision.parsed, decision.checks, strict=True)
@@ -161,13 +165,34 @@ def _filters(tables: Sequence[slice_rows.Table]) -> dict[str, list[str]]:
     }
 
 
+def _reasons(
+    decision: Decision, loads: Mapping[str, Any] | None
+) -> list[dict[str, str]]:
+    """A sentence for each check and the load check, what stops a release first."""
+    found = [
+        {"verdict": check.verdict, "text": check.reason, "name": check.name}
+        for check in decision.checks
+    ]
+    if loads is not None:
+        said = (
+            "The model loads in a clean process, and gives there the scores that were"
+            " evaluated."
+        )
+        if not loads["fit"]:
+            said = " ".join(loads["problems"]) or "The load check refuses the model."
+        verdict = PASS if loads["fit"] else FAIL
+        found.append({"verdict": verdict, "text": said, "name": "load_check"})
+    order = (FAIL, INSUFFICIENT_DATA, PASS)
+    return sorted(found, key=lambda reason: order.index(reason["verdict"]))
+
+
 def _headline(decision: Decision, load_check: Mapping[str, Any] | None) -> str:
     unfit = load_check is not None and not load_check.get("blessed")
     if decision.blessed and unfit:
         met = (
             "Every check is" if decision.verdict == PASS else "Not every check is shown"
         )
-        return f"{met} met, and the load check refuses it. Not to be released."
+        return f"{met} met{_UNFIT}. Not to be released."
     if not decision.checks:
         return "There is no check, so nothing is shown: not to be released."
     if decision.verdict == PASS:
@@ -181,7 +206,8 @@ def _headline(decision: Decision, load_check: Mapping[str, Any] | None) -> str:
     parts = [f"{failed} failed"] if failed else []
     if lacking:
         parts.append(f"{lacking} {_are(lacking)} not settled by the data")
-    found = f"Of {len(decision.checks)} checks, {' and '.join(parts)}."
+    many = "1 check" if len(decision.checks) == 1 else f"{len(decision.checks)} checks"
+    found = f"Of {many}, {' and '.join(parts)}{_UNFIT if unfit else ''}."
     return f"{found} This model is not to be released."
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components import filesystem
 from components.errors import DataError
 from components.evaluator.settings import PREDICTIONS, SIGNATURE
 from components.invariance_validator.metrics import MULTICLASS
@@ -57,10 +58,10 @@ class ServedModel:
 
     def _columns(self) -> dict[str, str]:
         path = os.path.join(self._path, COLUMNS_FILE)
-        if "raw" not in self._model.signatures or not os.path.exists(path):
+        if "raw" not in self._model.signatures or not filesystem.exists(path):
             return {}
-        with open(path, encoding="utf-8") as file:
-            names = json.load(file)
+        with filesystem.open_file(path) as file:
+            names = json.loads(file.read())
         takes = self._model.signatures["raw"].structured_input_signature[1]
         return {
             column: self._kind(takes[argument].dtype)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from components import filesystem
+from components import files, filesystem
 from components.errors import DataError
 from components.monitor import sequences
 from components.monitor.watches import Watch
@@ -111,11 +111,19 @@ def folder_of(serving: str, version: int, settings: str) -> str:
 
 @contextlib.contextmanager
 def alone(serving: str) -> Iterator[None]:
-    """Keeps other looks at the same folder of versions waiting."""
+    """Keeps other looks at the same folder of versions waiting; not on a store.
+
+    Raises:
+      DataError: nothing can be written there.
+    """
     folder = os.path.join(serving, FOLDER)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, ".lock"), "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        with filesystem.written(serving, "looks"):
+            filesystem.make_folder(folder)
+            if not files.is_url(serving):
+                path = os.path.join(folder, ".lock")
+                file = stack.enter_context(open(path, "a"))
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -126,11 +134,11 @@ def load(folder: str, fresh: State) -> State:
       DataError: it cannot be read, or is of another model.
     """
     path = os.path.join(folder, STATE_FILE)
-    if not os.path.exists(path):
+    if not filesystem.exists(path):
         return fresh
     try:
-        with open(path, encoding="utf-8") as file:
-            found = _from_json(json.load(file))
+        with filesystem.open_file(path) as file:
+            found = _from_json(json.loads(file.read()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} cannot be read ({type(error).__name__}); put back a copy, or move"
@@ -149,11 +157,15 @@ def save(folder: str, state: State, record: Mapping[str, Any]) -> str:
 
     Returns:
       Path of the record.
+
+    Raises:
+      DataError: they cannot be written.
     """
-    os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"look-{state.looks:05d}.json")
-    _replace(path, record)
-    _replace(os.path.join(folder, STATE_FILE), _to_json(state))
+    with filesystem.written(folder, "looks"):
+        filesystem.make_folder(folder)
+        _replace(path, record)
+        _replace(os.path.join(folder, STATE_FILE), _to_json(state))
     return path
 
 

@@ -9,7 +9,7 @@ from tfx.orchestration.portable import base_driver, data_types
 from tfx.proto import pusher_pb2
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import proto_utils
 
 from components import blessings
 from components.artifact_files import read_json
@@ -92,7 +92,7 @@ class Executor(tfx_pusher.Executor):
         if outcome.version is None:
             return self._idle(pushed, outcome.why_not)
         version = outcome.version
-        io_utils.copy_dir(version.path, pushed.uri)
+        versions.copy(version, pushed.uri)
         pushed.set_string_custom_property("digest", str(blessing.model_digest))
         if outcome.override is not None:
             text = json.dumps(dict(outcome.override), sort_keys=True)

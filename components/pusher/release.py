@@ -48,7 +48,7 @@ def release(
 
     Raises:
       DataError: this is not the model that was judged; the blessing does not say which
-        one was; or a version was changed in the folder.
+        one was; a version was changed in the folder; or that cannot be written.
     """
     if not blessing.blessed:
         why_not = None if override is None else _no_override(blessing, override)
@@ -56,6 +56,20 @@ def release(
             return Outcome(why_not=why_not or "")
     digest = _verified(model_path, blessing)
     used = None if blessing.blessed else override
+    with versions.alone(serving):
+        return _released(model_path, digest, blessing, serving, used, told, card)
+
+
+def _released(
+    model_path: str,
+    digest: str,
+    blessing: Blessing,
+    serving: str,
+    used: Mapping[str, str] | None,
+    told: Mapping[str, Any] | None,
+    card: Mapping[str, Any] | None,
+) -> Outcome:
+    """Releases a model that may be; see `release`."""
     marks = versions.rolled_back(serving)
     pushed = versions.with_digest(serving, digest)
     if digest in marks:

@@ -2,6 +2,10 @@
 
 TensorFlow Serving serves the highest number. So the older version is copied as a new,
 higher one: in one rename, like a release, and the history stays as it was.
+
+What is gone back from is marked as bad. Not so where this takes a rollback back, which
+says nothing against what was served in between; nor where a model comes that only an
+override released, for no check has shown it to be better.
 """
 
 import dataclasses
@@ -20,54 +24,91 @@ class Rollback:
 
     Attributes:
       replaced: the version that was served.
-      digest: its model's, which is not pushed again.
+      digest: its model's.
+      marked: whether that is not pushed again, and no baseline.
       restored: the older version.
       served: the copy of that, which is served now.
     """
 
     replaced: versions.Version
     digest: str
+    marked: bool
     restored: versions.Version
     served: versions.Version
 
     @property
     def lines(self) -> list[str]:
         """For the terminal."""
+        marked = "is not pushed again" if self.marked else "is not marked as bad"
         return [
             f"replaced {self.replaced.path}",
-            f"         {self.digest} is not pushed again",
+            f"         {self.digest} {marked}",
             f"serving  {self.served.path}, as version {self.restored.number} was",
         ]
 
 
-def roll_back(serving: str, to: int | None = None) -> Rollback:
+def roll_back(serving: str, to: int | None = None, of: int | None = None) -> Rollback:
     """Puts a version back.
 
     Args:
       serving: the folder that holds the versions; may be a URL.
       to: number of the version; None for the last that was blessed, is another model
         than the served one, and was not rolled back itself.
+      of: number of the version that is to be replaced; None for whatever is served.
 
     Raises:
-      DataError: nothing is served, there is no such version, or its files are not those
-        that it was released with; nothing has changed then.
+      DataError: nothing is served, or another version than `of`; there is no such
+        version, or its files are not those that it was released with; nothing has
+        changed then.
     """
-    known = versions.versions(serving)
-    if not known:
+    if not versions.versions(serving):
         raise DataError(f"{serving} holds no version, so there is nothing to roll back")
+    with versions.alone(serving):
+        known = versions.versions(serving)
+        if of is not None and known[-1].number != of:
+            raise DataError(
+                f"{serving} serves version {known[-1].number} by now, not {of}; look at"
+                " that"
+            )
+        return _rolled_back(serving, known, to)
+
+
+def _rolled_back(
+    serving: str, known: Sequence[versions.Version], to: int | None
+) -> Rollback:
     served = known[-1]
     digest = served.told or digests.of_model(served.path)
     older = _named(known, to, digest) if to is not None else _last(known, digest)
     versions.verify(older)
     assert older.told is not None and older.release is not None
-    # First, so that no run brings it back if this one dies in between.
+    marked = _is_back(known, digest, older)
     replaced = {"version": served.number, "digest": digest}
-    versions.mark_rolled_back(serving, digest, {**replaced, "for": older.number})
+    if marked:  # first, so that no run brings it back if this one dies in between
+        mark = {**replaced, "for": older.number}
+        versions.mark_rolled_back(serving, digest, mark)
     versions.unmark_rolled_back(serving, older.told)
     told = {k: v for k, v in older.release.items() if k not in _OF_A_VERSION}
     told |= {"restored": older.number, "rolled_back_from": replaced}
-    made = versions.publish(older.path, serving, older.told, told, versions.card(older))
-    return Rollback(served, digest, older, made)
+    card = versions.card(older)
+    made = versions.publish(older.path, serving, older.told, told, card)
+    return Rollback(served, digest, marked, older, made)
+
+
+def _is_back(
+    known: Sequence[versions.Version], digest: str, older: versions.Version
+) -> bool:
+    """Whether a served model is found to be bad, and not its rollback undone."""
+    if (older.release or {}).get("blessed") is not True:
+        return False
+    return _came(known, older.told) < _came(known, digest)
+
+
+def _came(known: Sequence[versions.Version], digest: str | None) -> int:
+    """The version as which a model was first released, before any rollback."""
+    copies = [version for version in known if version.told == digest]
+    told = [version.number for version in copies]
+    told += [version.restored for version in copies if version.restored is not None]
+    return min(told, default=known[-1].number)
 
 
 def _last(known: Sequence[versions.Version], digest: str) -> versions.Version:

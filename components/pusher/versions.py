@@ -5,6 +5,7 @@
     1764342000/assets.extra/model_card.json   its model card, and as .md
     rolled_back/<digest>.json                 what must not be pushed again
     releases.jsonl                            a line for each release and rollback
+    .lock                                     held while one of the two goes on
 
 A version counts where it has its `saved_model.pb`, which is written last. On this
 machine the whole folder appears in one rename besides; a store has none, and there the
@@ -12,15 +13,17 @@ graph, which is one object, is what makes a version appear: to TensorFlow Servin
 loads nothing without it, as to every reader here.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import errno
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components import digests, files, filesystem
@@ -29,6 +32,9 @@ from components.model_card import card as model_card
 
 ROLLED_BACK = "rolled_back"
 LOG = "releases.jsonl"
+_LOCK = ".lock"
+_STAGING = ".push-"
+_UNLOGGED = ("evaluated",)  # hundreds of slices, for the monitor
 _GRAPH = "saved_model.pb"
 _CHUNK = 1 << 20
 _HIGHEST = 2**63 - 1  # TensorFlow Serving takes no higher number for a version
@@ -53,6 +59,12 @@ class Version:
         """The digest that its `release.json` tells."""
         digest = (self.release or {}).get("digest")
         return digest if digests.is_digest(digest) else None
+
+    @property
+    def restored(self) -> int | None:
+        """Number of the version that it was put back from; None for a release."""
+        number = (self.release or {}).get("restored")
+        return number if isinstance(number, int) else None
 
 
 def versions(serving: str) -> list[Version]:
@@ -106,6 +118,33 @@ def verify(version: Version) -> None:
         )
 
 
+@contextlib.contextmanager
+def alone(serving: str) -> Iterator[None]:
+    """Keeps other releases and rollbacks in the same folder waiting.
+
+    The lock is the kernel's, and ends with the process that holds it; what a process
+    that died has left half copied is removed. A store has no locks.
+
+    Args:
+      serving: the folder that holds the versions, made where it is missing; may be a
+        URL.
+
+    Raises:
+      DataError: something cannot be written there.
+    """
+    with filesystem.written(serving, "versions"):
+        filesystem.make_folder(serving)
+        if files.is_url(serving):
+            yield
+            return
+        with open(os.path.join(serving, _LOCK), "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for name in os.listdir(serving):
+                if name.startswith(_STAGING):
+                    shutil.rmtree(os.path.join(serving, name), ignore_errors=True)
+            yield
+
+
 def publish(
     model_path: str,
     serving: str,
@@ -114,6 +153,8 @@ def publish(
     card: Mapping[str, Any] | None = None,
 ) -> Version:
     """Makes a model the highest version; all of it appears at once, or nothing.
+
+    Whoever decides by what is there holds `alone` from the decision on.
 
     Args:
       model_path: the SavedModel; may be a URL.
@@ -142,7 +183,8 @@ def publish(
     else:
         path, told = _rename_into(serving, model_path, digest, told, card)
     event = "rolled back" if told.get("rolled_back_from") else "released"
-    log(serving, {"event": event, **told})
+    logged = {key: value for key, value in told.items() if key not in _UNLOGGED}
+    log(serving, {"event": event, **logged})
     return Version(int(told["version"]), path, told)
 
 
@@ -164,7 +206,7 @@ def _rename_into(
     told: dict[str, Any],
     card: Mapping[str, Any] | None,
 ) -> tuple[str, dict[str, Any]]:
-    staging = tempfile.mkdtemp(prefix=".push-", dir=serving)
+    staging = tempfile.mkdtemp(prefix=_STAGING, dir=serving)
     try:
         copy = os.path.join(staging, "model")
         _fill(copy, model_path, digest, _files_told(told, card))
@@ -217,6 +259,13 @@ def _fill(folder: str, model_path: str, digest: str, told: Mapping[str, bytes]) 
             " changed while it was copied, or the copy is damaged, so nothing was"
             " pushed; run again when nobody writes there"
         )
+
+
+def copy(version: Version, folder: str) -> None:
+    """Copies all of a version, with what it tells of itself, into a folder."""
+    for at, _, names in filesystem.walk(version.path):
+        for path in (os.path.join(at, name) for name in names):
+            _copy(path, os.path.join(folder, os.path.relpath(path, version.path)))
 
 
 def rolled_back(serving: str) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
         kept = read_json(inspected, record.RECORD_FILE) or {}
         found = facts.gather(outputs, findings=kept.get("findings"))
         folder = artifact_utils.get_single_uri(output_dict[RECORD_KEY])
-        report = facts.report_of(outputs, override=found["override"])
+        report = facts.report_of(outputs, outcome=found)
         if report is not None:
             write_text(folder, facts.REPORT_FILE, report)
         if inspected:

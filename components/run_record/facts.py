@@ -70,24 +70,45 @@ def decision_of(outputs: Outputs, node: str = "InvarianceValidator") -> dict[str
 def report_of(
     outputs: Outputs,
     node: str = "InvarianceValidator",
-    override: Mapping[str, str] | None = None,
+    outcome: Mapping[str, Any] | None = None,
 ) -> str | None:
     """The report that an InvarianceValidator wrote; None where it came not so far.
 
-    It was written before the push, so an override is put into it here.
+    It was written before the push, so what became of that is put into it here.
+
+    Args:
+      outputs: node -> output key -> artifacts.
+      node: that wrote it.
+      outcome: of `gather`, with the `run_id` where there is one; None where nothing
+        could be pushed.
     """
     report = artifact_of(outputs, node, "report")
     if report is None:
         return None
     with filesystem.open_file(os.path.join(report.uri, REPORT_FILE)) as file:
         text: str = file.read().decode()
-    if override is None:
+    if outcome is None:
         return text
-    said = markupsafe.escape(overridden(override))
     if text.count(RELEASE_MARK) != 1:
-        raise RuntimeError(f"{report.uri} has no place for the override")
-    banner = f'<p class="waived FAIL"><strong>{said}</strong></p>'
-    return text.replace(RELEASE_MARK, banner)
+        raise RuntimeError(f"{report.uri} has no place for what became of it")
+    return text.replace(RELEASE_MARK, _outcome(outcome))
+
+
+def _outcome(told: Mapping[str, Any]) -> markupsafe.Markup:
+    """What became of a model, in red where it is not what its verdict says."""
+    red = markupsafe.Markup('<p class="waived FAIL"><strong>{}</strong></p>\n')
+    plain = markupsafe.Markup('<p class="outcome">{}</p>')
+    found = markupsafe.Markup("")
+    run = f"run {told['run_id']}" if told.get("run_id") else "this run"
+    if told["override"]:
+        found += red.format(overridden(told["override"]))
+    if told["pushed"]:
+        said = f"Served as {told['pushed']} when {run} ended."
+        return found + plain.format(pages.printable(said))
+    why = told["not_pushed"]
+    said = f"{run[0].upper()}{run[1:]} released nothing{f': {why}' if why else ''}."
+    shape = red if why or told["verdict"] == "PASS" else plain
+    return found + shape.format(pages.printable(said))
 
 
 def overridden(override: Mapping[str, str]) -> str:

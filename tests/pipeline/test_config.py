@@ -140,6 +140,12 @@ def test_defaults_of_a_short_config(tmp_path):
     assert config.beam == ()
 
 
+@pytest.mark.parametrize("url", ["gs://bucket/serving", "ram://a/b/c/"])
+def test_models_may_go_to_a_store(project, url):
+    config = load_config(str(project.config), sets=[f"push.path={url}"])
+    assert config.push.path == url.rstrip("/")
+
+
 def test_is_frozen(project):
     config = load_config(str(project.config))
     with pytest.raises(pydantic.ValidationError):

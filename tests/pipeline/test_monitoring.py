@@ -45,15 +45,19 @@ class Stub:
 
 
 @pytest.fixture
-def release(project):
+def serving(project):
+    return str(project.folder / "serving")
+
+
+@pytest.fixture
+def release(project, serving):
     """Releases one more version."""
 
-    def go(text, evaluated=EVALUATED):
+    def go(text, evaluated=EVALUATED, **more):
         model = project.folder / f"model-{text}"
         model.mkdir()
         (model / "saved_model.pb").write_text(text)
-        told = {"blessed": True, "evaluated": evaluated}
-        serving = str(project.folder / "serving")
+        told = {"blessed": True, "evaluated": evaluated, **more}
         return versions.publish(str(model), serving, digests.of_model(str(model)), told)
 
     return go
@@ -131,6 +135,43 @@ def broken(monitor, write, *arguments):
     raise AssertionError("never broken")
 
 
+def test_holding_says_how_many_checks_it_is_of(project, monitor, write):
+    """An AUC and a gap: what is followed is the config's `monitor`."""
+    _, out, _ = monitor("--data", write(table()))
+    lines = out.splitlines()
+    said = "  of 2 checks 0 can be followed; of the others this says nothing"
+    assert lines[lines.index("HOLDS") + 1] == said
+    assert sum("not followed:" in line for line in lines) == 2
+
+
+def test_a_column_that_is_gone_is_said_though_nothing_bounds_it(
+    project, monitor, write
+):
+    content = table()
+    holes = pa.array([None] * 225 + content["carrier"].to_pylist()[225:])
+    file = project.folder / "m.txt"
+    path = write(content.set_column(4, "carrier", holes))
+    status, out, _ = monitor("--data", path, "--metrics", file)
+    assert status == 0
+    assert "  missing values: carrier 75 %" in out.splitlines()
+    text = file.read_text()
+    assert 'tfx_irm_monitor_missing{column="carrier"} 0.75' in text
+    assert 'tfx_irm_monitor_checks{followed="false"} 2.0' in text
+    assert 'tfx_irm_monitor_checks{followed="true"} 0.0' in text
+
+
+def test_what_an_override_released_is_not_said_to_hold_its_verdict(
+    project, release, monitor, write
+):
+    override = {"who": "Ada <b>", "why": "x", "digest": "a" * 32, "expires": "x"}
+    release("b", blessed=False, verdict="FAIL", override=override)
+    _, out, _ = monitor("--data", write(table()))
+    assert "  released by an override (Ada <b>): its verdict is FAIL" in out
+    (record,) = (project.folder / "serving" / "monitor").glob("*/look-00001.json")
+    told = json.loads(record.read_text())["released"]
+    assert told == {"verdict": "FAIL", "override": override}
+
+
 def test_is_broken_and_stays_so(monitor, write):
     status, out, _ = broken(monitor, write)
     assert status == 3
@@ -152,6 +193,52 @@ def test_rolls_back_and_begins_anew(project, monitor, write, release):
     status, out, _ = monitor("--data", write(table(seed=99)))
     assert status == 0
     assert out.startswith(f"version {served.number}, look 1:")
+
+
+def test_looks_that_cannot_be_kept(monitor, write, serving):
+    """A file lies where their folder would."""
+    with open(f"{serving}/monitor", "w"):
+        pass
+    status, out, err = monitor("--data", write(table()))
+    assert (status, out) == (2, "")
+    assert "looks cannot be read and written there: " in err
+
+
+class TestStore:
+    """The versions lie on a store; TensorFlow's in memory stands for it."""
+
+    @pytest.fixture
+    def serving(self, project, tmp_path):
+        url = f"ram://{tmp_path.name}/serving"
+        with open(project.config, "a") as file:
+            file.write(f"push: {{path: '{url}'}}\n")
+        return url
+
+    def test_looks_are_kept_there(self, monitor, write, serving):
+        path = write(table())
+        status, out, err = monitor("--data", path)
+        assert (status, err) == (0, "")
+        record = out.splitlines()[-1].removeprefix("record ")
+        assert record.startswith(f"{serving}/monitor/")
+        with tf.io.gfile.GFile(record) as file:
+            assert json.loads(file.read())["verdict"] == "HOLDS"
+        _, out, _ = monitor("--data", path)
+        assert f"{path} was counted before, and is not again" in out
+        _, out, _ = monitor("--data", write(table(seed=1), "b.parquet"))
+        assert "look 2: 300 new examples" in out
+
+    def test_what_is_broken_is_rolled_back_there(
+        self, monitor, write, release, serving, project
+    ):
+        newer = release("b")
+        status, out, _ = broken(monitor, write, "--rollback")
+        assert status == 3 and f"replaced {newer.path}" in out
+        served = versions.latest(serving)
+        assert served.told != newer.told and served.path.startswith(serving)
+        assert cli.main(["rollback", str(project.config)]) == 2
+        back = ["rollback", str(project.config), "--to", str(newer.number)]
+        assert cli.main(back) == 0
+        assert versions.latest(serving).told == newer.told
 
 
 def test_nothing_to_roll_back_to_is_said(project, monitor, write):

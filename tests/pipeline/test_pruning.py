@@ -229,3 +229,13 @@ class TestCommand:
         assert cli.main(["prune", str(project.config), "--keep", "1"]) == 0
         assert os.listdir(root / "runs") == ["20200102-000000-000000"]
         assert "the last 1 run stays" in capsys.readouterr().out
+
+
+def test_models_on_a_store_are_no_folders_here(run, root, project, monkeypatch):
+    """Where a URL was taken for a path it would protect, or not, what lies here."""
+    monkeypatch.chdir(root.parent)
+    config = load_config(str(project.config), sets=["push.path=gs://bucket/serving"])
+    for seed in (1, 2):
+        run(seed=seed)
+    pruning.prune(config, keep=1)
+    assert outputs(root, "Train") == ["2"]

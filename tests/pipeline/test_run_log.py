@@ -6,6 +6,7 @@ import re
 import pytest
 
 from pipeline import run_log
+from pipeline.errors import ConfigError
 
 
 def test_it_begins_in_a_folder_of_its_own_with_a_log(tmp_path, capfd):
@@ -28,3 +29,11 @@ def test_an_interruption_is_raised_and_told(tmp_path, capfd):
     assert capfd.readouterr().out == (
         "\ninterrupted; the same command goes on after the last finished trial\n"
     )
+
+
+def test_a_root_that_cannot_be_made_is_said():
+    with (
+        pytest.raises(ConfigError, match="root is /proc/none/x, and .* cannot be writ"),
+        run_log.begun("/proc/none/x", "runs"),
+    ):
+        raise AssertionError("it began")

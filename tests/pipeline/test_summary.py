@@ -120,6 +120,21 @@ def test_why_a_model_was_not_pushed(project, tmp_path):
     assert summary.exit_code(found) == 3
     assert "pushed   nothing: it was rolled back" in said
     assert f"digest   {'a' * 32}" in said
+    red = '<p class="waived FAIL"><strong>Run id released nothing: it was rolled back.'
+    assert red in report
+
+
+def test_the_report_says_what_is_served(project, tmp_path):
+    """No red: the verdict, and what became of it, agree."""
+    texts = {"pushed_destination": "serving/<1>"}
+    _, _, report = ended(project, tmp_path, **texts)
+    assert "Served as serving/&lt;1&gt; when run id ended." in report
+    assert "waived" not in report
+
+
+def test_what_a_check_refused_is_not_said_twice_in_red(project, tmp_path):
+    _, _, report = ended(project, tmp_path)
+    assert '<p class="outcome">Run id released nothing.</p>' in report
     assert "waived" not in report
 
 

@@ -14,7 +14,7 @@ CHECKS = {
 }
 LOAD_CHECK = {
     "blessed": False,
-    "problems": ["takes 1.2e+03 ms to answer a request of one example (99 of 100)"],
+    "problems": ["takes 1,200 ms to answer a request of one example (99 of 100)"],
     "examples": 128,
     "compared": ["scores", "alone", "raw", "transformed"],
     "bounds": {

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.browser
 EVIL = '"><script>document.title="owned"</script><img src="http://127.0.0.1:9/">'
 PLACES = [("EWR", "eval"), ("JFK", "eval"), ("LGA", "ood"), (EVIL, "eval")]
 VALUES = ["UA", "DL", "B6", EVIL]
+LONG = "x" * 90  # no place to break it
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,9 @@ def small(tmp_path_factory):
             page = folder / "small.html"
             inspected = record(3, 3, EVIL + "{}", EVIL + "{}")
             material = reports.material(
-                make, PLACES, VALUES, EVIL, environments=inspected, notes=[EVIL]
+                make, PLACES, VALUES, EVIL, environments=inspected, notes=[EVIL, LONG]
             )
+            material.counts["slices"]["eval"]['["carrier"]'].append([[LONG], 7])
             page.write_text(report.render(material), encoding="utf-8")
             out = folder / str(width)
             looks[width] = out, browser.look(page, out, width, axe=True)

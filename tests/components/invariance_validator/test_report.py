@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ from components.evaluator.results import Estimate
 from components.invariance_validator import report
 from components.invariance_validator.decision import decide
 from components.invariance_validator.record import decision_record, to_json
+from tests.components.invariance_validator import reports
 
 CHECKS = {
     "worst": {"auc": {"min": 0.65}, "log_loss": {"max": 0.6}},
@@ -153,6 +155,31 @@ def test_verdict_and_reasons_stand_on_top(make):
     assert "not to be released" in words
     for check in material.decision.checks:
         assert check.reason in words
+
+
+def test_what_stops_the_release_comes_first(make):
+    """FAIL, then what is not settled, then the rest, whatever the config's order."""
+    _, material = page(make, FLIGHTS, bad=["LGA"])
+    material = dataclasses.replace(material, load_check=reports.LOAD_CHECK)
+    html = report.render(material)
+    (reasons,) = (e for e in parsed(html).iter("ul") if e.get("class", "") == "reasons")
+    words = [text_of(item[0]).strip() for item in reasons]
+    assert {"Fail", "Pass"} <= set(words)
+    assert words == sorted(words)  # Fail, Insufficient data, Pass
+    names = [text_of(list(item.iter("code"))[0]) for item in reasons]
+    checks = [check.name for check in material.decision.checks]
+    assert sorted(names) == sorted([*checks, "load_check"])
+    assert "load_check" in names[: words.count("Fail")]
+    banner = next(e for e in parsed(html).iter("div") if "banner" in e.get("class", ""))
+    assert "and the load check refuses it. This model is not to be" in text_of(banner)
+
+
+def test_the_head_names_the_model(make):
+    _, material = page(make, FLIGHTS)
+    material = dataclasses.replace(material, digests={"model_digest": "a" * 32})
+    html = report.render(material)
+    head = next(e for e in parsed(html).iter("header"))
+    assert f"model {'a' * 32}" in " ".join(text_of(head).split())
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ def test_a_run_that_left_nothing_legible_is_none(then):
 def test_the_load_check_is_drawn_with_its_bounds():
     found = loaded.shown(reports.LOAD_CHECK)
     assert not found["fit"]
-    assert found["problems"][0].startswith("The model takes 1.2e+03 ms to answer")
+    assert found["problems"][0].startswith("The model takes 1,200 ms to answer")
     assert ("time to load", "2.5 s", "≤ 120 s") in found["rows"]
     latency = next(row for row in found["rows"] if row[0].startswith("latency of 1 "))
     assert latency[1:] == ("3.25 ms and 1,200 ms", "≤ 1,000 ms")

@@ -1,7 +1,11 @@
 """What is released, and what not."""
 
 import datetime
+import errno
 import os
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -138,3 +142,63 @@ class TestOverride:
         outcome = push("a", blessed=False, override=override(digest))
         assert outcome.version is None
         assert "was rolled back" in outcome.why_not
+
+
+_PUSH = """
+import sys
+from components import digests
+from components.blessings import Blessing
+from components.pusher import release
+path, serving = sys.argv[1:]
+blessing = Blessing(True, "PASS", digests.of_model(path), "e" * 32)
+print(release.release(path, blessing, serving).version.number)
+"""
+
+
+class TestAtOnce:
+    def test_eight_pushes_of_one_model_make_one_version(self, model, serving):
+        path = model("a")
+        with open(os.path.join(path, "variables", "data"), "wb") as file:
+            file.write(bytes(3 << 20))  # so that the copies would overlap
+        command = [sys.executable, "-c", _PUSH, path, serving]
+        pipe = subprocess.PIPE
+        pushes = [subprocess.Popen(command, stdout=pipe) for _ in range(8)]
+        numbers = [push.communicate(timeout=120)[0] for push in pushes]
+        assert len(set(numbers)) == count(serving) == 1
+
+    def test_what_a_push_that_died_left_is_removed(self, push, serving):
+        half = os.path.join(serving, ".push-dead", "model")
+        os.makedirs(half)
+        push("a")
+        assert not os.path.exists(os.path.dirname(half))
+        assert count(serving) == 1
+
+    def test_a_release_waits_for_the_one_before(self, push, serving):
+        with versions.alone(serving):
+            waiting = threading.Thread(target=push, args=("a",))
+            waiting.start()
+            waiting.join(0.3)
+            assert waiting.is_alive() and count(serving) == 0
+        waiting.join(30)
+        assert count(serving) == 1
+
+
+class TestFolder:
+    def test_one_that_cannot_be_made_is_named_with_the_reason(self, model):
+        path = model("a")
+        blessing = Blessing(True, "PASS", digests.of_model(path), "e" * 32)
+        with pytest.raises(
+            DataError, match=r"^/proc/none/serving: versions .* No such file"
+        ):
+            release.release(path, blessing, "/proc/none/serving")
+
+    def test_a_full_disk_leaves_nothing(self, push, serving, monkeypatch):
+        def full(source, target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+        first = push("a").version
+        monkeypatch.setattr(versions, "_copy", full)
+        with pytest.raises(DataError, match="No space left on device.*make room"):
+            push("b")
+        assert versions.versions(serving) == [first]
+        assert not [name for name in os.listdir(serving) if name.startswith(".push")]

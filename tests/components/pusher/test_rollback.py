@@ -67,10 +67,51 @@ def test_it_can_be_undone(push, serving):
     push("a")
     bad = push("b").version
     good = roll_back(serving).served
-    assert roll_back(serving, bad.number).served == versions.latest(serving)
+    undone = roll_back(serving, bad.number)
+    assert undone.served == versions.latest(serving)
     assert text(versions.latest(serving)) == "b"
-    assert list(versions.rolled_back(serving)) == [good.told]
+    assert not undone.marked and "is not marked as bad" in "".join(undone.lines)
+    assert versions.rolled_back(serving) == {}
     assert push("b").version == versions.latest(serving)
+    again = roll_back(serving)  # the good one is there for the next night
+    assert (text(again.served), again.marked) == ("a", True)
+    assert again.restored == good
+    assert list(versions.rolled_back(serving)) == [bad.told]
+
+
+def test_two_rollbacks_can_be_undone_at_once(push, serving):
+    marks = {}
+    for name in ("a", "b", "c"):
+        marks[name] = push(name).version
+    roll_back(serving)
+    roll_back(serving)
+    assert not roll_back(serving, marks["c"].number).marked
+    assert list(versions.rolled_back(serving)) == [marks["b"].told]
+    assert text(roll_back(serving).served) == "a"
+
+
+def test_what_came_after_a_rollback_is_gone_back_from(push, serving):
+    push("a")
+    first = push("b").version
+    roll_back(serving)
+    later = push("d").version
+    assert roll_back(serving, first.number).marked
+    assert list(versions.rolled_back(serving)) == [later.told]
+
+
+def test_where_the_first_release_was_removed_the_copy_tells_when_it_came(push, serving):
+    first, second = push("a").version, push("b").version
+    roll_back(serving)
+    shutil.rmtree(first.path)
+    assert not roll_back(serving, second.number).marked
+
+
+def test_another_version_than_the_one_that_was_looked_at_is_left_alone(push, serving):
+    first, second = push("a").version, push("b").version
+    with pytest.raises(DataError, match=f"version {second.number} by now, not"):
+        roll_back(serving, of=first.number)
+    assert versions.latest(serving) == second
+    assert roll_back(serving, of=second.number).restored == first
 
 
 def test_again_goes_further_back_and_never_to_what_was_rolled_back(push, serving):
@@ -91,10 +132,14 @@ def test_what_an_override_released_is_not_gone_back_to(push, serving, override):
 
 def test_unless_it_is_named_while_the_override_lasts(push, serving, override):
     number = push("b", blessed=False, override=override("b")).version.number
-    push("c")
-    served = roll_back(serving, number).served
-    assert text(served) == "b"
-    assert served.release["override"]["who"] == "Ada"
+    blessed = push("c").version
+    done = roll_back(serving, number)
+    assert text(done.served) == "b"
+    assert done.served.release["override"]["who"] == "Ada"
+    # No check says that the blessed one is worse: it stays the baseline.
+    assert not done.marked and versions.rolled_back(serving) == {}
+    assert push("c").version is None
+    assert roll_back(serving).restored == blessed
 
 
 def test_after_the_override_has_expired_it_is_not(push, serving, override, monkeypatch):

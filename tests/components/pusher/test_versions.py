@@ -45,6 +45,15 @@ def test_the_log_has_a_line_for_each(model, serving):
     assert {line["event"] for line in lines} == {"released"}
 
 
+def test_the_log_leaves_out_what_is_long(model, serving):
+    told = {"run": "1", "evaluated": {"eval": [{"slice": []}] * 500}}
+    made = versions.publish(model("a"), serving, digests.of_model(model("a")), told)
+    assert made.release["evaluated"] == told["evaluated"]
+    with open(os.path.join(serving, versions.LOG)) as file:
+        line = file.read()
+    assert json.loads(line)["run"] == "1" and len(line) < 400
+
+
 def test_nothing_served_yet(tmp_path):
     assert versions.latest(str(tmp_path / "none")) is None
     assert versions.versions(str(tmp_path / "none")) == []
