@@ -61,6 +61,7 @@ pins: venv
 	  | grep -E '^(#|nvidia-)' > requirements/stack-a-gpu.txt
 	$(UV_COMPILE) --python-version 3.11 --extra gpu --universal -c requirements/stack-b.txt \
 	  | grep -E '^(#|nvidia-)' > requirements/stack-b-gpu.txt
+	$(UV_COMPILE) --python-version 3.11 --universal -c requirements/stack-b.txt -o requirements/stack-b-run.txt
 
 clean:
 	rm -rf runs-root examples/*/runs-root examples/*/serving serving build dist *.egg-info
