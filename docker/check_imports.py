@@ -1,4 +1,4 @@
-"""Imports all that a task of a compiled pipeline may import; run when an image is built.
+"""Imports all that a task of a compiled pipeline may; run when an image is built.
 
 Exit 0 where every import works, from the installed packages and their bytecode.
 """
@@ -36,11 +36,8 @@ def main() -> int:
     """Imports everything; returns 1 where something lacks bytecode, else 0."""
     for name in (*OTHERS, *(name for package in PACKAGES for name in modules(package))):
         importlib.import_module(name)
-    loaded = [
-        Path(module.__file__)
-        for module in list(sys.modules.values())
-        if getattr(module, "__file__", None) and module.__file__.endswith(".py")
-    ]
+    files = [getattr(module, "__file__", None) for module in sys.modules.values()]
+    loaded = [Path(file) for file in files if file and file.endswith(".py")]
     bare = [
         path
         for path in loaded

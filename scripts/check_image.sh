@@ -7,9 +7,10 @@
 #
 # `build` is a real build, by buildah on Debian 13 (../shared/tools/on-debian13): every stage
 # and every step of the Dockerfile as it stands. The base image is made by debootstrap, since
-# no registry of images is needed then. Layers are kept, so the second time is quick. It needs
-# root, a Debian mirror and about 15 GB under /var/tmp (45 GB with GPU=1); the system's own
-# certificates are trusted in it. Exit 0 all is well; 1 something is not; 2 it could not try.
+# no registry of images is needed then; a stage that starts from another image (BEAM=1) needs
+# that image in buildah's store. It needs root, a Debian mirror and, while it runs, about 20 GB
+# under /var/tmp; the certificates that this system trusts are trusted in it.
+# Exit 0 all is well; 1 something is not; 2 it could not try.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 self=scripts/check_image.sh
@@ -24,8 +25,8 @@ lint() {
     command -v "$tool" >/dev/null || fail "$tool is not on the PATH: run 'make venv', then 'make lint'." 2
   done
   hadolint Dockerfile
-  check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
-  check-jsonschema --quiet --builtin-schema vendor.cloudbuild cloudbuild.yaml
+  check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+  check-jsonschema --builtin-schema vendor.cloudbuild cloudbuild.yaml
 }
 
 # ---- On the host: a root of its own, with the certificates that the host trusts.
@@ -78,7 +79,7 @@ make_base() {
 }
 
 # buildah's own limits are higher than what a process may ask for everywhere.
-build_image() { buildah build --layers --pull=never "${limits[@]}" "$@"; }
+build_image() { buildah build --layers=false --pull=never "${limits[@]}" "$@"; }
 
 # Runs a command in an image as `docker run` would: its user, variables and folder.
 run_in() {
@@ -104,10 +105,19 @@ check_own_code() {
   run_in "$image-own" python -c 'import my_model, yaml; print("own code:", my_model.__file__)'
 }
 
+# Leaves the base image and the cache of downloads.
+clean() {
+  buildah rm --all >/dev/null
+  buildah rmi --force "$image" "$image-own" >/dev/null 2>&1 || true
+  buildah rmi --prune --force >/dev/null
+}
+
 steps() {
   export BUILDAH_ISOLATION=chroot
   local options=() argument
   for argument in "$@"; do options+=(--build-arg "$argument"); done
+  trap clean EXIT
+  clean
   buildah inspect --type image "$base" >/dev/null 2>&1 || make_base
   SECONDS=0
   build_image --build-arg "BASE=$base" "${options[@]}" --tag "$image" .
