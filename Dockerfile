@@ -84,7 +84,7 @@ ENV PATH=/opt/venv/bin:${PATH} \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 COPY --from=environment /opt/venv /opt/venv
-COPY --chmod=0755 docker/entrypoint.sh /opt/tfx-irm/entrypoint.sh
+COPY --chmod=0755 image/entrypoint.sh /opt/tfx-irm/entrypoint.sh
 
 # With a GPU: TensorFlow finds CUDA's wheels by itself; the driver comes from the node, which
 # mounts it (Kubernetes, at this path) or is asked to (NVIDIA's container runtime).
@@ -104,7 +104,7 @@ RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
 USER 1000:1000
 WORKDIR /home/tfx-irm
 # As the user that will run it, and from another folder than the sources.
-RUN --mount=type=bind,source=docker/check_imports.py,target=/tmp/check_imports.py \
+RUN --mount=type=bind,source=image/check_imports.py,target=/tmp/check_imports.py \
     pip check && python /tmp/check_imports.py && tfx-irm --version
 ARG VERSION=0.1.0
 ARG REVISION=

@@ -53,7 +53,7 @@ test-long: venv
 
 lint: venv
 	"$(BIN)/ruff" check .
-	"$(BIN)/ruff" check --quiet --extend-select D100,D101,D102,D103 pipeline components trainer_module scripts docker
+	"$(BIN)/ruff" check --quiet --extend-select D100,D101,D102,D103 pipeline components trainer_module scripts image
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/mypy"
 	"$(BIN)/lint-imports"

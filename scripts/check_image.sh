@@ -3,7 +3,7 @@
 #
 #   check_image.sh lint                      hadolint, and the YAML files by their schemas
 #   check_image.sh build [NAME=VALUE ...]    builds the Dockerfile with these arguments, runs
-#                                            docker/smoke.sh in it, and adds own code to it
+#                                            image/smoke.sh in it, and adds own code to it
 #
 # `build` is a real build, by buildah on Debian 13 (../shared/tools/on-debian13): every stage
 # and every step of the Dockerfile as it stands. The base image is made by debootstrap, since
@@ -122,7 +122,7 @@ steps() {
   SECONDS=0
   build_image --build-arg "BASE=$base" "${options[@]}" --tag "$image" .
   echo "built in $SECONDS s: $(buildah images --format '{{.Size}}' "$image")"
-  run_in "$image" sh -c "$(cat docker/smoke.sh)"
+  run_in "$image" sh -c "$(cat image/smoke.sh)"
   check_own_code
 }
 

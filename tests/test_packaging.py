@@ -124,7 +124,7 @@ def test_gpu_files_add_to_a_stack_and_change_nothing():
 
 
 def test_image_installs_what_runs_of_the_tested_versions_and_no_tool():
-    """requirements/stack-b-run.txt: the closure of `dependencies`, without the extras."""
+    """requirements/stack-b-run.txt is what `dependencies` bring, without the extras."""
     for version in ("3.11", "3.12", "3.13"):
         every, run = pins("stack-b.txt", version), pins("stack-b-run.txt", version)
         assert run.items() <= every.items()

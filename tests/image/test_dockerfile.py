@@ -17,6 +17,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("pipeline/", "components/", "trainer_module/")
+ALWAYS = {".dockerignore", "Dockerfile"}  # Docker's client sends these two always
 
 
 def instructions():
@@ -110,7 +111,7 @@ def test_code_comes_after_the_environment():
     assert taken == [f"requirements/stack-b{part}.txt" for part in ("", "-run", "-gpu")]
     before = chain("runtime-1")
     assert [path for line in before for path in from_context(line)] == [
-        "docker/entrypoint.sh"
+        "image/entrypoint.sh"
     ]
     copied = [line.flags for line in before if line.cmd == "COPY"]
     assert ("--from=environment",) in copied
@@ -124,13 +125,10 @@ def test_context_holds_what_is_copied_and_nothing_else():
     for path in taken:
         assert [f for f in files if f == path or f.startswith(path)], path
     loose = {f for f in files if not f.startswith(tuple(taken))}
-    assert all(f.startswith(("requirements/", "docker/")) for f in loose - IGNORED)
+    assert all(f.startswith(("requirements/", "image/")) for f in loose - ALWAYS)
 
 
-IGNORED = {".dockerignore", "Dockerfile"}  # the client sends these two always
-
-
-def test_context_holds_every_module(tmp_path):
+def test_context_holds_every_module():
     tracked = subprocess.run(
         ["git", "ls-files", *CODE],
         cwd=ROOT,
@@ -173,7 +171,7 @@ def test_entry_point_and_command_are_lists():
 
 def entry_point(*words, boot):
     """Runs the entry point with Beam's at `boot`; returns exit status and output."""
-    script = (ROOT / "docker/entrypoint.sh").read_text()
+    script = (ROOT / "image/entrypoint.sh").read_text()
     assert "boot=/opt/apache/beam/boot" in script
     done = subprocess.run(
         ["sh", "-c", script.replace("/opt/apache/beam/boot", str(boot)), "sh", *words],
@@ -206,7 +204,7 @@ def test_entry_point_without_beam_says_what_to_do(tmp_path):
     assert "--version" in err and "BEAM=1" in err and "tfx-irm --version" in err
 
 
-@pytest.mark.parametrize("name", ["docker/entrypoint.sh", "scripts/check_image.sh"])
+@pytest.mark.parametrize("name", ["image/entrypoint.sh", "scripts/check_image.sh"])
 def test_scripts_can_be_run(name):
     assert os.access(ROOT / name, os.X_OK)
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What must hold inside the image, as the user that it runs as and with its variables:
-#   docker run --rm -i IMAGE sh -s < docker/smoke.sh
+#   docker run --rm -i IMAGE sh -s < image/smoke.sh
 # Prints a line for each; the first that does not hold ends it with exit 1.
 set -eu
 fail() { echo "smoke: $1" >&2; exit 1; }
