@@ -21,6 +21,7 @@ OTHERS = (
     "google.cloud.aiplatform",
     "kfp",
     "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
+    "tfx.scripts.run_executor",
 )
 
 
