@@ -59,8 +59,9 @@ lint: venv
 	"$(BIN)/lint-imports"
 	PATH="$(BIN):$$PATH" scripts/check_image.sh lint
 
+# TFX has wheels for this platform alone.
 image:
-	docker build --tag "$(IMAGE)" $(IMAGE_ARGUMENTS:%=--build-arg %) \
+	docker build --platform linux/amd64 --tag "$(IMAGE)" $(IMAGE_ARGUMENTS:%=--build-arg %) \
 	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" .
 
 check-image:
