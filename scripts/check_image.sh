@@ -16,8 +16,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 self=scripts/check_image.sh
 base=localhost/debian13-base
 image=localhost/tfx-irm
-limits=(--ulimit "nofile=$(ulimit -Hn):$(ulimit -Hn)" --ulimit "nproc=$(ulimit -Hu):$(ulimit -Hu)")
+store=/var/tmp/tfx-irm-image-store
+files=$(ulimit -Hn) processes=$(ulimit -Hu)
+limits=(--ulimit "nofile=${files/unlimited/-1}" --ulimit "nproc=${processes/unlimited/-1}")
 
+# A store of its own: what somebody else built with buildah is left alone.
+buildah() { command buildah --root "$store/layers" --runroot "$store/run" "$@"; }
 fail() { echo "check_image.sh: $1" >&2; exit "${2:-1}"; }
 
 lint() {
@@ -46,7 +50,7 @@ build() {
 # ---- On Debian 13: tools, the base image, and a / that is a mount point, as buildah wants.
 on_debian13() {
   local log=/var/tmp/tfx-irm-image.log
-  if ! command -v buildah debootstrap netavark >/dev/null; then
+  if ! type -P buildah debootstrap >/dev/null || [ ! -e /usr/lib/podman/netavark ]; then
     { apt-get update && apt-get install --yes --no-install-recommends \
         buildah crun debootstrap netavark; } >"$log" 2>&1 \
       || { tail -5 "$log" >&2; fail "buildah could not be installed" 2; }
@@ -64,9 +68,10 @@ on_debian13() {
 
 make_base() {
   local folder
-  folder=$(mktemp -d /var/tmp/tfx-irm-base.XXXXXX)
-  debootstrap --variant=minbase trixie "$folder" >/var/tmp/tfx-irm-base.log 2>&1 \
-    || { tail -5 /var/tmp/tfx-irm-base.log >&2; fail "the base image could not be made" 2; }
+  folder=$(mktemp -d)
+  debootstrap --variant=minbase trixie "$folder" >"$store/base.log" 2>&1 \
+    || { tail -5 "$store/base.log" >&2; fail "the base image could not be made" 2; }
+  chmod 0755 "$folder"
   rm -rf "$folder"/var/cache/apt/archives/*.deb
   mkdir -p "$folder/usr/local/share/ca-certificates"
   cp -r /usr/local/share/ca-certificates/. "$folder/usr/local/share/ca-certificates/"
@@ -93,7 +98,7 @@ run_in() {
 # What docs/image.md says to do with own code, with a module that is named as one of ours.
 check_own_code() {
   local folder
-  folder=$(mktemp -d /var/tmp/tfx-irm-code.XXXXXX)
+  folder=$(mktemp -d)
   mkdir "$folder/my_model"
   echo 'from my_model.layers import WIDTH' >"$folder/my_model/__init__.py"
   echo 'WIDTH = 5' >"$folder/my_model/layers.py"
@@ -105,7 +110,7 @@ check_own_code() {
   run_in "$image-own" python -c 'import my_model, yaml; print("own code:", my_model.__file__)'
 }
 
-# Leaves the base image and the cache of downloads.
+# Leaves the base image and the cache of downloads, a few GB in all.
 clean() {
   buildah rm --all >/dev/null
   buildah rmi --force "$image" "$image-own" >/dev/null 2>&1 || true
@@ -113,7 +118,8 @@ clean() {
 }
 
 steps() {
-  export BUILDAH_ISOLATION=chroot
+  export BUILDAH_ISOLATION=chroot TMPDIR=$store/tmp
+  mkdir -p "$TMPDIR"
   local options=() argument
   for argument in "$@"; do options+=(--build-arg "$argument"); done
   trap clean EXIT
@@ -122,7 +128,7 @@ steps() {
   SECONDS=0
   build_image --build-arg "BASE=$base" "${options[@]}" --tag "$image" .
   echo "built in $SECONDS s: $(buildah images --format '{{.Size}}' "$image")"
-  run_in "$image" sh -c "$(cat image/smoke.sh)"
+  run_in "$image" sh -s <image/smoke.sh
   check_own_code
 }
 
