@@ -77,7 +77,8 @@ def test_a_refusal(left):
     assert found["method"] == "v_rex"
     assert found["findings"] == FINDINGS
     assert (folder / "environments.html").read_text(encoding="utf-8") == "<p>é</p>"
-    assert "waived" not in (folder / "report.html").read_text(encoding="utf-8")
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "This run released nothing: it was refused." in report
 
 
 def test_an_override_shows_in_the_report(left):
