@@ -23,6 +23,7 @@ from pipeline.services import Refused, Service, Silent, State, Task
 STAGE = "RunRecord"
 _RECORDS = ("*/*/RunRecord*/record", "*/*/RunRecord/*/record")
 _ERRORS = (f"*/*/{ERROR_FILE}", f"*/*/*/{ERROR_FILE}")
+_SKEW = 60.0  # seconds that two clocks may differ by
 _PAGES = (REPORT, PAGE_FILE)
 
 
@@ -177,8 +178,8 @@ def _left(root: str, failed: Collection[Task]) -> dict[str, Any] | None:
     """What a stage left to tell its reason; None where there is nothing legible."""
     try:
         path = _newest([f"{root}/{pattern}" for pattern in _ERRORS])
-        if path is None:
-            return None
+        if path is None or filesystem.modified(path) < _began(failed) - _SKEW:
+            return None  # none, or of another stage, which was tried again
         told = json.loads(_read(path))
         exit_code, sentence = int(told["exit"]), str(told["sentence"])
     except Exception:
@@ -187,6 +188,11 @@ def _left(root: str, failed: Collection[Task]) -> dict[str, Any] | None:
         (task,) = failed
         sentence = f"{task.name} failed: {sentence}"
     return {"exit": exit_code if exit_code in (1, 2) else 1, "sentence": sentence}
+
+
+def _began(failed: Collection[Task]) -> float:
+    """When the first of these began; 0 where the service tells none."""
+    return min((task.ended - task.seconds for task in failed), default=0.0)
 
 
 def _newest(patterns: Collection[str]) -> str | None:

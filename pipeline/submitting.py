@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from pipeline import following, local_runner, parameters, run_log, summary
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
 from pipeline.local_runner import RunResult
-from pipeline.services import Order, Service
+from pipeline.services import Order, Refused, Service, Silent
 
 SENT, JOB = "submitted.json", "job.json"
 
@@ -171,11 +172,17 @@ class _Run:
                 self.say("\nno longer followed; the job goes on:")
                 self.say(f"{self.sent.address}\n{again}")
             raise
+        except Silent as silence:
+            self._failed(Refused(f"{silence}; try again later"), debug)
         except Exception as failure:
-            traceback.print_exc()
-            if debug:
-                self.say(traceback.format_exc())
-            self.error = local_runner.explain(failure, self.stages, self.folder)
+            self._failed(failure, debug)
+
+    def _failed(self, failure: Exception, debug: bool) -> None:
+        told = "".join(traceback.format_exception(failure))
+        print(told, file=sys.stderr, flush=True)  # the log
+        if debug:
+            self.say(told)
+        self.error = local_runner.explain(failure, self.stages, self.folder)
 
     def send(
         self,
@@ -197,15 +204,24 @@ class _Run:
         root = f"{made.config.root}/runs/{self.run_id}"
         with open(os.path.join(self.folder, JOB), "w", encoding="utf-8") as file:
             file.write(kubeflow_v2_runner.text(job))
+        order = Order(job, self.config.name, self.run_id, root, values)
         with run_log.stage("submit", self.stages, self.say):
-            name = self.service.send(
-                Order(job, self.config.name, self.run_id, root, values)
-            )
+            name = self._handed(order)
         address = self.service.address(name)
         self.sent = Sent(on, name, root, address, self.began, values)
         with open(os.path.join(self.folder, SENT), "w", encoding="utf-8") as file:
             json.dump(dataclasses.asdict(self.sent), file, indent=1)
         return self.sent
+
+    def _handed(self, order: Order) -> str:
+        try:
+            return self.service.send(order)
+        except Silent as silence:
+            named = f"{order.name}-{order.run_id}"
+            raise Refused(
+                f"{silence}; it may have taken the job {named} all the same: look there"
+                " before you submit again"
+            ) from silence
 
     def follow(self, sent: Sent) -> None:
         """Waits for the end, and fetches what the run left."""

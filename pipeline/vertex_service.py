@@ -148,7 +148,7 @@ class VertexService:
             auth.TransportError,
             json_format.ParseError,
         ) as error:
-            said = one_line(str(error)) or type(error).__name__
+            said = _said(str(error)) or type(error).__name__
             raise Silent(f"{self.title} does not answer ({said})") from error
         except auth.GoogleAuthError as error:
             raise Refused(
@@ -161,7 +161,7 @@ class VertexService:
     def _refused(self, error: Any) -> Refused:
         from google.api_core import exceptions
 
-        said = one_line(error.message or type(error).__name__)
+        said = _said(error.message) or type(error).__name__
         text, target = f"{self.title} says: {said}", self._target
         if isinstance(error, exceptions.Unauthorized):
             return Refused(f"{text}; the credentials are not valid any more: {_LOGIN}")
@@ -185,6 +185,11 @@ class VertexService:
         if isinstance(error, exceptions.BadRequest):
             return Refused(f"{text}; mend the section vertex of the config", 2)
         return Refused(f"{text}; docs/vertex.md lists what to check")
+
+
+def _said(text: str) -> str:
+    """What the service says; its client puts the request before it."""
+    return one_line(re.sub(r"(\d{3} )?[A-Z]+ https?://\S+: ", "", text))
 
 
 def _endpoint(region: str) -> tuple[str, str]:

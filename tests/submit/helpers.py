@@ -78,10 +78,14 @@ class Project:
 
     def submit(self, *arguments):
         """Exit code, standard output, standard error."""
-        with open(1, "w", closefd=False) as out, open(2, "w", closefd=False) as err:
-            # As in a process of its own; pytest's are not those of the descriptors.
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = cli.main(["submit", str(self.config), *arguments])
+        # As in a process of its own: pytest's streams are not those of descriptors.
+        with (
+            open(1, "w", closefd=False) as out,
+            open(2, "w", closefd=False) as err,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = cli.main(["submit", str(self.config), *arguments])
         return code, *self.capfd.readouterr()
 
     @property
