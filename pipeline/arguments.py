@@ -87,6 +87,7 @@ examples:
 examples:
   tfx-irm rollback examples/flights/config.yaml
   tfx-irm rollback examples/flights/config.yaml --to 1767225600
+  tfx-irm rollback config.yaml --on vertex
 """,
     "monitor": """\
 examples:
@@ -219,6 +220,14 @@ def _target(command: Any) -> None:
     )
 
 
+def _served_there(command: Any) -> None:
+    command.add_argument(
+        "--on",
+        choices=("vertex", "kubeflow"),
+        help="roll back what a pipeline released there; default: in push.path, here",
+    )
+
+
 def _sent(command: Any) -> None:
     command.add_argument(
         "--method",
@@ -310,7 +319,7 @@ _OPTIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "compile": (_output, _target, _method),
     "submit": (_target, _sent),
     "report": (_which_run,),
-    "rollback": (_version_back,),
+    "rollback": (_version_back, _served_there),
     "monitor": (_monitored,),
     "prune": (_kept,),
 }

@@ -309,10 +309,20 @@ def _rollback(options: argparse.Namespace) -> int:
     config = _load(options)
     from components.pusher import rollback
 
-    done = rollback.roll_back(config.push.path, options.to)
+    done = rollback.roll_back(_serving(options, config), options.to)
     for line in done.lines:
         lines.tell(line)
     return DONE
+
+
+def _serving(options: argparse.Namespace, config: Any) -> str:
+    """The folder that versions lie in."""
+    path: str = config.push.path
+    if options.on is not None:
+        from pipeline import compiling
+
+        path = compiling.runtime_of(lambda _: config, options.on).config.push.path
+    return path
 
 
 def _monitor(options: argparse.Namespace) -> int:
