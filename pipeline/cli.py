@@ -268,7 +268,7 @@ def _submit(options: argparse.Namespace) -> int:
             )
         options.on = submitting.read_sent(config, options.follow).on
     made = compiling.runtime_of(load, options.on)
-    on, service = _service(config, made.target)
+    service = _service(config, made.target)
     if options.follow is not None:
         result = submitting.follow(config, service, options.follow, debug=options.debug)
         return _ended(options, config, result)
@@ -278,19 +278,18 @@ def _submit(options: argparse.Namespace) -> int:
         made,
         service,
         asked,
-        on=on,
         follow=not options.no_follow,
         debug=options.debug,
     )
     return DONE if sent is None else _ended(options, config, sent)
 
 
-def _service(config: Any, target: Any) -> tuple[str, Any]:
+def _service(config: Any, target: Any) -> Any:
     from pipeline import kubeflow_service, remote_config, vertex_service
 
     if isinstance(target, remote_config.Vertex):
-        return "vertex", vertex_service.VertexService(target)
-    return "kubeflow", kubeflow_service.KubeflowService(target, config.folder)
+        return vertex_service.VertexService(target)
+    return kubeflow_service.KubeflowService(target, config.folder)
 
 
 @contextlib.contextmanager

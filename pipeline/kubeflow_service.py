@@ -42,7 +42,7 @@ class _NotTaken(Refused):
 class KubeflowService:
     """Kubeflow Pipelines at the host of a config."""
 
-    title = "Kubeflow Pipelines"
+    name, title = "kubeflow", "Kubeflow Pipelines"
 
     def __init__(self, target: remote_config.Kubeflow, folder: str):
         """Makes it; nothing is asked, and no token read yet.

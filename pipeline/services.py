@@ -85,6 +85,7 @@ class State:
 class Service(Protocol):
     """Runs jobs. Every method but `address` may raise Refused or Silent."""
 
+    name: str  # of its section in the config
     title: str  # as sentences name it
 
     def connect(self) -> None:

@@ -16,7 +16,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipeline import following, local_runner, parameters, run_log, summary
+from pipeline import (
+    following,
+    local_runner,
+    parameters,
+    root_lock,
+    run_log,
+    summary,
+)
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
 from pipeline.local_runner import RunResult
@@ -52,7 +59,6 @@ def submit(
     service: Service,
     asked: parameters.Asked,
     *,
-    on: str,
     follow: bool = True,
     debug: bool = False,
 ) -> RunResult | None:
@@ -63,7 +69,6 @@ def submit(
       made: of `compiling.runtime_of`.
       service: that runs it.
       asked: values of parameters.
-      on: `vertex` or `kubeflow`.
       follow: whether to wait for its end.
       debug: tracebacks on the terminal too.
 
@@ -78,12 +83,14 @@ def submit(
     with run_log.begun(config.root, "runs", unit=None) as (folder, say):
         run_id = os.path.basename(folder)
         method = values.get("method") or config.method_label
-        say(f"{config.name}: {method}, run {run_id}, on {service.title}")
+        text = f"{config.name}: {method}, run {run_id}, on {service.title}"
+        say(text, run=run_id, method=method)
         run = _Run(config, service, folder, say, time.time())
         with run.explained(debug):
-            sent = run.send(made, values, asked, on)
+            sent = run.send(made, values, asked.span)
             if not follow:
-                say(f"\nsent; {_again(config, run_id)}")
+                say(f"sent     {sent.address}", address=sent.address)
+                say(f"\n{_again(config, run_id)}")
                 return None
             run.follow(sent)
         return run.end()
@@ -106,8 +113,9 @@ def follow(
     """
     sent = read_sent(config, run_id)
     folder = os.path.join(config.root, "runs", run_id)
-    with run_log.captured(os.path.join(folder, "log.txt")) as say:
-        say(f"{config.name}: run {run_id}, on {service.title}")
+    log = os.path.join(folder, "log.txt")
+    with root_lock.shared(config.root), run_log.captured(log) as say:
+        say(f"{config.name}: run {run_id}, on {service.title}", run=run_id)
         run = _Run(config, service, folder, say, sent.began)
         with run.explained(debug):
             service.connect()
@@ -184,20 +192,14 @@ class _Run:
             self.say(told)
         self.error = local_runner.explain(failure, self.stages, self.folder)
 
-    def send(
-        self,
-        made: Any,
-        values: dict[str, str],
-        asked: parameters.Asked,
-        on: str,
-    ) -> Sent:
+    def send(self, made: Any, values: dict[str, str], span: str | None) -> Sent:
         """Compiles a job and hands it to the service."""
         from pipeline import kubeflow_v2_runner
 
         self.service.connect()
         with run_log.stage("compile", self.stages, self.say):
             job = kubeflow_v2_runner.compile_job(made)
-        found = parameters.fingerprint(made, asked.span, self.say)
+        found = parameters.fingerprint(made, span, self.say)
         if found:
             parameters.with_cache(job)
         values = {**values, "fingerprint": found}
@@ -208,7 +210,7 @@ class _Run:
         with run_log.stage("submit", self.stages, self.say):
             name = self._handed(order)
         address = self.service.address(name)
-        self.sent = Sent(on, name, root, address, self.began, values)
+        self.sent = Sent(self.service.name, name, root, address, self.began, values)
         with open(os.path.join(self.folder, SENT), "w", encoding="utf-8") as file:
             json.dump(dataclasses.asdict(self.sent), file, indent=1)
         return self.sent
@@ -226,7 +228,7 @@ class _Run:
     def follow(self, sent: Sent) -> None:
         """Waits for the end, and fetches what the run left."""
         self.sent = sent
-        self.say(f"follow   {sent.address}")
+        self.say(f"follow   {sent.address}", address=sent.address)
         again = _again(self.config, self.run_id)
         ended = following.follow(
             self.service, sent.job, self._expected(), self._tell, again

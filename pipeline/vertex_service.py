@@ -41,7 +41,7 @@ class VertexService:
     got no answer can be sent again without a second job.
     """
 
-    title = "Vertex AI"
+    name, title = "vertex", "Vertex AI"
 
     def __init__(self, target: remote_config.Vertex):
         """Makes it; nothing is asked yet.

@@ -259,6 +259,9 @@ class TestTheEnd:
         lines = [json.loads(line) for line in project.done[1].splitlines()]
         told = [line for line in lines if line.get("stage") == "Trainer"]
         assert [(one["seconds"], one["outcome"]) for one in told] == [(30.0, "done")]
+        assert lines[0]["run"] == project.runs[-1].name
+        (address,) = (line["address"] for line in lines if "address" in line)
+        assert address.startswith("https://console.cloud.google.com/")
         assert lines[-1]["report"] == str(project.runs[-1] / "report.html")
 
     def test_success_without_a_record(self, submit, project, vertex, leaves):
