@@ -34,10 +34,12 @@ def chosen(made: Any, asked: Asked) -> dict[str, str]:
       ConfigError: the pipeline was not compiled for that method, or has no spans.
       DataError: it is no span.
     """
+    # Not `made.span`: that imports TFX, and a wrong argument is answered at once.
+    has_spans = any("spans" in source for source in made.config.data.sources)
     values = {}
     if made.methods:
         values["method"] = ""
-    if made.span is not None:
+    if has_spans:
         values["span"] = ""
     if asked.method in made.methods:
         values["method"] = str(asked.method)
@@ -49,7 +51,7 @@ def chosen(made: Any, asked: Asked) -> dict[str, str]:
             f" alone, so add {asked.method}: {{}} there"
         )
     if asked.span:
-        if made.span is None:
+        if not has_spans:
             raise ConfigError(
                 f"--span is {asked.span!r}, and no source of {made.config.file} has"
                 " spans; leave it out, or write {SPAN} into a path (docs/sources.md)"

@@ -22,7 +22,6 @@ from pipeline import (
     parameters,
     root_lock,
     run_log,
-    summary,
 )
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
@@ -250,6 +249,8 @@ class _Run:
 
     def end(self) -> RunResult:
         """Leaves the summary and tells the verdict."""
+        from pipeline import summary  # imports TensorFlow, which writes to the terminal
+
         if self.error is not None or self.record is None:
             found = summary.build(self.config, self.run_id, self.stages, {}, self.error)
         else:

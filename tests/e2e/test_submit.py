@@ -21,7 +21,7 @@ from tests.submit import stubs
 
 ROOT = pathlib.Path(__file__).parents[2]
 SUMMARY = os.path.join(os.path.dirname(make.CONFIG_SCHEMA), "summary.schema.json")
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 wheel, python = test_kubeflow.wheel, test_kubeflow.python
 
 

@@ -74,3 +74,14 @@ def test_an_interruption(kubeflow, config):
     assert f"tfx-irm submit {config} --follow {folder.name}" in out
     assert os.listdir(folder).count("summary.json") == 0
     assert json.loads((folder / "submitted.json").read_text())["job"] == kubeflow.run_id
+
+
+def test_tensorflow_is_not_imported_before_the_log_is_open():
+    names = ("submitting", "parameters", "compiling", "runtime")
+    names += ("vertex_service", "kubeflow_service")
+    imports = ", ".join(f"pipeline.{name}" for name in names)
+    asked = f"import sys, {imports}; print('tensorflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
