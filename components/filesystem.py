@@ -7,6 +7,7 @@ and models.
 """
 
 import contextlib
+import glob
 import os
 import sys
 import tempfile
@@ -38,6 +39,19 @@ def list_folder(path: str) -> list[str]:
         names = fileio.listdir(path) if fileio.isdir(path) else []
         return sorted(name.rstrip("/") for name in names)
     return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+
+def find(pattern: str) -> list[str]:
+    """Paths that a pattern matches, of which `*` is a part of one name; sorted."""
+    return sorted(_fileio().glob(pattern) if is_url(pattern) else glob.glob(pattern))
+
+
+def modified(path: str) -> float:
+    """When a file was written, in seconds since the epoch."""
+    if not is_url(path):
+        return os.stat(path).st_mtime
+    told = _fileio().stat(path)
+    return told.mtime_nsec / 1e9 if hasattr(told, "mtime_nsec") else told.st_mtime
 
 
 def walk(path: str) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "train several methods on the same data; decide nothing",
     "tune": "search hyperparameters; held-out data are never read",
     "compile": "write the pipeline as a file for Vertex AI or Kubeflow",
+    "submit": "send the pipeline to Vertex AI or Kubeflow, and follow it",
     "report": "print where the report of a run is",
     "rollback": "put the last blessed version back into service",
     "monitor": "look at new data: does the served verdict still hold",
@@ -74,10 +75,19 @@ examples:
   tfx-irm compile config.yaml --output pipeline.json --on kubeflow
   tfx-irm compile config.yaml --output pipeline.json --set vertex.region=us-central1
 """,
+    "submit": """\
+examples:
+  tfx-irm submit config.yaml
+  tfx-irm submit config.yaml --on kubeflow --method irm_v1
+  tfx-irm submit config.yaml --span 2024-03-01
+  tfx-irm submit config.yaml --no-follow
+  tfx-irm submit config.yaml --follow 20240301-101500-123456
+""",
     "rollback": """\
 examples:
   tfx-irm rollback examples/flights/config.yaml
   tfx-irm rollback examples/flights/config.yaml --to 1767225600
+  tfx-irm rollback config.yaml --on vertex
 """,
     "monitor": """\
 examples:
@@ -210,6 +220,34 @@ def _target(command: Any) -> None:
     )
 
 
+def _served_there(command: Any) -> None:
+    command.add_argument(
+        "--on",
+        choices=("vertex", "kubeflow"),
+        help="roll back what a pipeline released there; default: in push.path, here",
+    )
+
+
+def _sent(command: Any) -> None:
+    command.add_argument(
+        "--method",
+        metavar="NAME",
+        help="train with another method of train.methods; a parameter of the job",
+    )
+    command.add_argument(
+        "--span",
+        metavar="SPAN",
+        help="the newest span to read, a number or a day; a parameter of the job",
+    )
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
+        "--no-follow", action="store_true", help="send it, and do not wait for its end"
+    )
+    which.add_argument(
+        "--follow", metavar="RUN", help="send nothing; follow a run that was sent"
+    )
+
+
 def _output(command: Any) -> None:
     command.add_argument(
         "--output",
@@ -279,8 +317,9 @@ _OPTIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "compare": (_comparison,),
     "tune": (_method, _search),
     "compile": (_output, _target, _method),
+    "submit": (_target, _sent),
     "report": (_which_run,),
-    "rollback": (_version_back,),
+    "rollback": (_version_back, _served_there),
     "monitor": (_monitored,),
     "prune": (_kept,),
 }

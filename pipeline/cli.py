@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
             "compare": _compare,
             "tune": _tune,
             "compile": _compile,
+            "submit": _submit,
             "report": _report,
             "rollback": _rollback,
             "monitor": _monitor,
@@ -151,7 +152,7 @@ def _prepare(config: Any) -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import override, runs
+    from pipeline import override
 
     override.read(config)
     findings = _prepare(config)
@@ -164,11 +165,24 @@ def _run(options: argparse.Namespace) -> int:
         from pipeline import local_runner
 
         result = local_runner.run(config, debug=options.debug)
-        options.summary, options.name = result.summary_path, config.name
+        return _ended(options, config, result)
+    return _told(result)
+
+
+def _ended(options: argparse.Namespace, config: Any, result: Any) -> int:
+    """Notes for `--metrics` what a run came to, and tells its error."""
+    options.summary, options.name = result.summary_path, config.name
+    return _told(result)
+
+
+def _told(result: Any) -> int:
+    from pipeline import runs
+
     sentence = runs.error_of(result.summary_path)
     if sentence:
         lines.tell_error(sentence, result.exit_code)
-    return result.exit_code
+    status: int = result.exit_code
+    return status
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -240,6 +254,46 @@ def _compile(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _submit(options: argparse.Namespace) -> int:
+    from pipeline import compiling, parameters, submitting
+    from pipeline.config_io import load_config
+
+    def load(method: str | None) -> Any:
+        return load_config(options.config, sets=options.sets, method=method)
+
+    config = load(None)
+    if options.follow is not None:
+        if options.method is not None or options.span is not None:
+            raise ConfigError(
+                "--follow sends nothing, so --method and --span change nothing; leave"
+                " them out"
+            )
+        options.on = submitting.read_sent(config, options.follow).on
+    made = compiling.runtime_of(load, options.on)
+    service = _service(config, made.target)
+    if options.follow is not None:
+        result = submitting.follow(config, service, options.follow, debug=options.debug)
+        return _ended(options, config, result)
+    asked = parameters.Asked(options.method, options.span)
+    sent = submitting.submit(
+        config,
+        made,
+        service,
+        asked,
+        follow=not options.no_follow,
+        debug=options.debug,
+    )
+    return DONE if sent is None else _ended(options, config, sent)
+
+
+def _service(config: Any, target: Any) -> Any:
+    from pipeline import kubeflow_service, remote_config, vertex_service
+
+    if isinstance(target, remote_config.Vertex):
+        return vertex_service.VertexService(target)
+    return kubeflow_service.KubeflowService(target, config.folder)
+
+
 @contextlib.contextmanager
 def _quiet(options: argparse.Namespace) -> Iterator[None]:
     """Keeps what TensorFlow says when it is imported from the terminal."""
@@ -255,8 +309,11 @@ def _quiet(options: argparse.Namespace) -> Iterator[None]:
 def _rollback(options: argparse.Namespace) -> int:
     config = _load(options)
     from components.pusher import rollback
-    from pipeline import sources_check
+    from pipeline import compiling, sources_check
 
+    if options.on is not None:  # where such a pipeline releases
+        there = config
+        config = compiling.runtime_of(lambda _: there, options.on).config
     sources_check.check_serving(config)
     done = rollback.roll_back(config.push.path, options.to)
     for line in done.lines:

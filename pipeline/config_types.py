@@ -7,6 +7,7 @@ config file, or the working folder where there is none.
 import difflib
 import glob
 import os
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -179,6 +180,10 @@ def _served(text: str, info: ValidationInfo) -> str:
     return text.rstrip("/")
 
 
+def _absolute_or_bucket(text: str, info: ValidationInfo) -> str:
+    return text if re.match(r"(gs|s3)://\S", text) else _absolute(text, info)
+
+
 def escaped(folder: str) -> str:
     """A folder as a pattern, of which the name may hold wildcards or braces."""
     return glob.escape(folder).replace("{", "[{]")
@@ -232,6 +237,7 @@ EnvironmentNames = Annotated[
 ]
 LocalPath = Annotated[str, AfterValidator(_absolute)]
 ServingPath = Annotated[str, AfterValidator(_served)]
+PathOrBucket = Annotated[str, AfterValidator(_absolute_or_bucket)]
 Patterns = Annotated[
     tuple[Annotated[str, AfterValidator(_absolute_pattern)], ...],
     BeforeValidator(_patterns, json_schema_input_type=str | list[str]),

@@ -17,7 +17,7 @@ from pipeline.config_types import (
     Columns,
     Count,
     EnvironmentName,
-    LocalPath,
+    PathOrBucket,
     Section,
     problem,
     short,
@@ -174,7 +174,7 @@ class Data(Section):
     ] = Field(default=None, alias="held_out")
     split: Split = Split()
     features: Features = Features()
-    schema_path: LocalPath | None = Field(default=None, alias="schema")
+    schema_path: PathOrBucket | None = Field(default=None, alias="schema")
 
     @property
     def environment_column(self) -> str | None:

@@ -55,7 +55,7 @@ def captured(path: str) -> Iterator[Callable[..., None]]:
 
 @contextlib.contextmanager
 def begun(
-    root: str, kind: str, unit: str = "stage"
+    root: str, kind: str, unit: str | None = "stage"
 ) -> Iterator[tuple[str, Callable[..., None]]]:
     """Makes the folder of what begins, and captures its log.
 
@@ -64,7 +64,8 @@ def begun(
     Args:
       root: the config's.
       kind: folder below it: `runs`, `comparisons`, ...
-      unit: what is kept of an interrupted one up to the last that finished.
+      unit: what is kept of an interrupted one up to the last that finished; None where
+        whoever begins it tells how to go on.
 
     Yields:
       `<root>/<kind>/<time>`, of which the name is the id, and a `say` as `captured`.
@@ -89,8 +90,9 @@ def begun(
         try:
             yield folder, say
         except KeyboardInterrupt:
-            mend = f"the same command goes on after the last finished {unit}"
-            say(f"\ninterrupted; {mend}")
+            if unit is not None:
+                mend = f"the same command goes on after the last finished {unit}"
+                say(f"\ninterrupted; {mend}")
             raise
 
 
@@ -142,22 +144,43 @@ def stage(
       shown: what the terminal calls it; default: the name.
       width: of that, in characters.
     """
-    shown = f"  {shown or name:<{width}}"
+    text = _shown(shown or name, width)
     note, began = Note(), time.monotonic()
     live = getattr(say, "is_terminal", False)
     if live:
-        say(shown, end="")
+        say(text, end="")
     outcome = "failed"
     try:
         yield note
         outcome = "reused" if note.cached else ""
     finally:
-        seconds = time.monotonic() - began
-        stages.append(Stage(name, round(seconds, 3), note.cached))
-        line = f"{seconds:8.1f} s  {outcome}".rstrip()
-        say(
-            line if live else f"{shown}{line}",
-            stage=name,
-            seconds=round(seconds, 3),
-            outcome=outcome or "done",
-        )
+        ended = Stage(name, round(time.monotonic() - began, 3), note.cached)
+        stages.append(ended)
+        tell_stage(ended, say, outcome, "" if live else text)
+
+
+def tell_stage(
+    stage: Stage,
+    say: Callable[..., None],
+    outcome: str = "",
+    shown: str | None = None,
+) -> None:
+    """Prints the line of a stage that has ended.
+
+    Args:
+      stage: it.
+      say: of `captured`.
+      outcome: `reused`, `failed`, or empty.
+      shown: what the line begins with; default: the name.
+    """
+    begins = _shown(stage.name) if shown is None else shown
+    say(
+        f"{begins}{stage.seconds:8.1f} s  {outcome}".rstrip(),
+        stage=stage.name,
+        seconds=stage.seconds,
+        outcome=outcome or "done",
+    )
+
+
+def _shown(name: str, width: int = 24) -> str:
+    return f"  {name:<{width}}"

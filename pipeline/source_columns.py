@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from components import filesystem
 from components.errors import DataError
 from components.multi_env_example_gen import environments, readers
 from components.multi_env_example_gen.columns import KINDS, Column, Schema
@@ -140,9 +141,9 @@ def _check_schema(config: PipelineConfig, joint: Schema) -> None:
 
     place = config.place("data", "schema")
     try:
-        with open(path, encoding="utf-8") as file:
-            schema = text_format.Parse(file.read(), schema_pb2.Schema())
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        with filesystem.open_file(path) as file:
+            schema = text_format.Parse(file.read().decode(), schema_pb2.Schema())
+    except Exception as error:  # a bucket's errors are TensorFlow's own
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"{place} is {path}, which is no schema in text form: {reason}; take the"

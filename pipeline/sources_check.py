@@ -148,7 +148,7 @@ def check_places(config: PipelineConfig) -> None:
                 " another folder, or change its permissions"
             )
     schema = config.data.schema_path
-    if schema and not os.path.isfile(schema):
+    if schema and not files.is_url(schema) and not os.path.isfile(schema):
         raise ConfigError(
             f"{config.place('data', 'schema')} is {schema}, and there is no such file;"
             " correct the path, or leave the key out to have a schema inferred"
