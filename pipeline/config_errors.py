@@ -15,9 +15,6 @@ from pipeline.plain_yaml import Document, Path
 # Keys and values of the config that later versions read.
 _LATER = {
     ("metadata",): "the metadata is SQLite under `root`; remove the key",
-    ("train", "where"): "training runs on this machine only; write local",
-    ("push", "to"): "models go to a folder only; write filesystem",
-    ("push", "endpoint"): "models go to a folder only; remove the key",
 }
 # As pydantic names the forms of a union; no key has such a name.
 _TAGS = frozenset(
