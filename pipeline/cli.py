@@ -149,8 +149,9 @@ def _prepare(config: Any) -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import override, runs
+    from pipeline import endpoints, override, runs
 
+    endpoints.refuse_elsewhere(config, "run")
     override.read(config)
     findings = _prepare(config)
 
@@ -198,12 +199,19 @@ def _not_each(config: Any, command: str, does: str = "trains on") -> None:
         )
 
 
+def _trains_here(config: Any, command: str) -> None:
+    from pipeline import endpoints
+
+    endpoints.refuse_elsewhere(config, command)
+
+
 def _compare(options: argparse.Namespace) -> int:
     from pipeline import compare
 
     methods = None if options.methods is None else options.methods.split(",")
     found = compare.candidates(options.config, methods, options.seeds, options.sets)
     _not_each(found[0].config, "compare")
+    _trains_here(found[0].config, "compare")
     for candidate in {c.method: c for c in found}.values():
         _prepare(candidate.config)
     _, status = compare.compare(found, debug=options.debug)
@@ -217,6 +225,7 @@ def _tune(options: argparse.Namespace) -> int:
             options.sets.append(f"tune.{key}={value}")
     config = _load(options)
     _not_each(config, "tune")
+    _trains_here(config, "tune")
     _prepare(config)
     from pipeline import tune
 
@@ -253,17 +262,28 @@ def _quiet(options: argparse.Namespace) -> Iterator[None]:
 def _rollback(options: argparse.Namespace) -> int:
     config = _load(options)
     from components.pusher import rollback
+    from pipeline import endpoints
 
-    done = rollback.roll_back(config.push.path, options.to)
-    for line in done.lines:
+    if config.push.to == "vertex":
+        with _quiet(options):
+            told = endpoints.roll_back(config, options.to)
+    else:
+        told = rollback.roll_back(config.push.path, options.to).lines
+    for line in told:
         lines.tell(line)
     return DONE
 
 
 def _monitor(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import monitoring
+    from pipeline import endpoints, monitoring
 
+    endpoints.refuse_endpoint(
+        config,
+        "monitor",
+        "copy the version that is served into a folder, and name that with --set"
+        " push.to=filesystem --set push.path=FOLDER",
+    )
     asked = monitoring.Asked(
         options.data, options.environment, options.rollback, options.dry_run
     )
@@ -274,8 +294,14 @@ def _monitor(options: argparse.Namespace) -> int:
 
 def _prune(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import pruning
+    from pipeline import endpoints, pruning
 
+    endpoints.refuse_endpoint(
+        config,
+        "prune",
+        "give the bucket a lifecycle rule for <vertex.root>/artifacts, or --set"
+        " push.to=filesystem to prune runs of this machine",
+    )
     for line in pruning.prune(config, options.keep, options.dry_run):
         lines.tell(line)
     return DONE
