@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from components.cloud import CloudError
 from components.errors import DataError
 from pipeline import arguments, lines
 from pipeline.errors import ConfigError
@@ -99,6 +100,8 @@ def _answered(options: argparse.Namespace) -> int:
         return _failed(options, INTERRUPTED, "interrupted")
     except (ConfigError, DataError) as error:
         return _failed(options, WRONG, str(error))
+    except CloudError as error:
+        return _failed(options, FAILED, str(error))
     except BrokenPipeError:
         # Whoever read the output has gone; keep the interpreter's last flush quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from pipeline.config_types import nearest, short
 from pipeline.plain_yaml import Document, Path
 
 # Keys and values of the config that later versions read.
-_LATER = {
+_LATER: dict[tuple[str, ...], str] = {
     ("metadata",): "the metadata is SQLite under `root`; remove the key",
 }
 # As pydantic names the forms of a union; no key has such a name.

@@ -70,14 +70,14 @@ class Push(Section):
                     example = type(self).model_fields[key].examples
                     assert example is not None
                     raise problem(
-                        [key],
-                        f"is missing, and push.to is vertex; add it, for example"
+                        ["to"],
+                        f"is vertex, and there is no push.{key}; add it, for example"
                         f" `{key}: {example[0]}`",
                     )
             if "path" in given:
                 raise problem(
                     ["path"],
-                    f"is {short(self.path)}, and push.to is vertex, which serves from"
+                    "is of a folder here, and push.to is vertex, which serves from"
                     " <vertex.root>/serving; remove the key",
                 )
         elif "to" not in given:  # who writes `to: filesystem` means it

@@ -26,11 +26,9 @@ _ENDED = {
 class Client(training_clients.VertexJobClient):
     """TFX's client, which makes the job with the command of its containers.
 
-    TFX's takes an expired job for one that runs, and would wait for ever.
+    TFX's loop takes an expired job for one that runs, and would wait for ever; ours
+    knows every last state.
     """
-
-    JOB_STATES_COMPLETED = tuple(_ENDED)
-    JOB_STATES_FAILED = tuple(_ENDED)[1:]
 
     def running(self, job: custom_job.Job, output_uri: str) -> Any:
         """The job that already makes these outputs, or None."""
@@ -42,7 +40,7 @@ class Client(training_clients.VertexJobClient):
             }
         )
         for one in found:
-            if one.state not in self.JOB_STATES_COMPLETED:
+            if one.state not in _ENDED:
                 self._job_name = one.name
                 return one
         return None
@@ -86,7 +84,7 @@ def run(client: Client, job: custom_job.Job, asked: dict[str, Any], uri: str) ->
                 _LOG.warning("Cancelling %s", client.get_job_name())
                 client.cancel()
             raise
-    if client.get_job_state(ended) in client.JOB_STATES_FAILED:
+    if ended.state != JobState.JOB_STATE_SUCCEEDED:
         raise CloudError(_told(job, ended))
 
 
@@ -110,7 +108,7 @@ def _followed(client: Client, what: str) -> Any:
             if found.state != last:
                 last = found.state
                 _LOG.info("%s: %s", client.get_job_name(), JobState(last).name)
-            if found.state in client.JOB_STATES_COMPLETED:
+            if found.state in _ENDED:
                 return found
         time.sleep(POLL_SECONDS)
 

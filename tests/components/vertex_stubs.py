@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 from google.api_core import grpc_helpers
 from google.cloud import aiplatform_v1
+from google.cloud.aiplatform import initializer
 from google.cloud.aiplatform_v1 import types
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
@@ -57,7 +58,7 @@ class Vertex:
 
     def CreateCustomJob(self, request):
         name = f"{request.parent}/customJobs/{len(self.jobs) + 1}"
-        job = types.CustomJob(request.custom_job)
+        job = _copy(types.CustomJob, request.custom_job)
         job.name, job.state = name, types.JobState.JOB_STATE_PENDING
         self.jobs[name] = job
         return job
@@ -84,7 +85,7 @@ class Vertex:
 
     def UploadModel(self, request):
         name = f"{request.parent}/models/{len(self.models) + 1}"
-        model = types.Model(request.model)
+        model = _copy(types.Model, request.model)
         model.name, model.version_id = name, "1"
         model.supported_deployment_resources_types = [
             types.Model.DeploymentResourcesType.DEDICATED_RESOURCES
@@ -108,7 +109,7 @@ class Vertex:
 
     def CreateEndpoint(self, request):
         name = f"{request.parent}/endpoints/{len(self.endpoints) + 1}"
-        endpoint = types.Endpoint(request.endpoint)
+        endpoint = _copy(types.Endpoint, request.endpoint)
         endpoint.name = name
         self.endpoints[name] = endpoint
         return _done(endpoint, types.CreateEndpointOperationMetadata())
@@ -128,7 +129,7 @@ class Vertex:
     def DeployModel(self, request):
         endpoint = self.endpoints[request.endpoint]
         assert request.deployed_model.model.partition("@")[0] in self.models
-        deployed = types.DeployedModel(request.deployed_model)
+        deployed = _copy(types.DeployedModel, request.deployed_model)
         deployed.id = str(100 + sum(m == "DeployModel" for m, _ in self.requests))
         endpoint.deployed_models = [*endpoint.deployed_models, deployed]
         split = dict(request.traffic_split)
@@ -139,7 +140,9 @@ class Vertex:
 
     def UndeployModel(self, request):
         endpoint = self.endpoints[request.endpoint]
-        left = [d for d in endpoint.deployed_models if d.id != request.deployed_model_id]
+        left = [
+            d for d in endpoint.deployed_models if d.id != request.deployed_model_id
+        ]
         assert not dict(endpoint.traffic_split).get(request.deployed_model_id)
         assert len(left) < len(endpoint.deployed_models)
         endpoint.deployed_models = left
@@ -197,6 +200,8 @@ def serve(monkeypatch, secret_file):
     monkeypatch.setattr(grpc_helpers, "create_channel", channel)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(secret_file))
     monkeypatch.setenv("SOME_TOKEN", SECRET)
+    # What an earlier test's key file held.
+    monkeypatch.setattr(initializer.global_config, "_credentials", None)
     try:
         yield vertex
     finally:
@@ -234,6 +239,16 @@ def _done(answer, metadata):
         response=packed(answer),
         metadata=packed(metadata),
     )
+
+
+def _copy(kind, message):
+    """A message of the stub's own.
+
+    By its bytes: with the clients in the same process, protobuf may have made a second
+    class of the same message, which the first does not take.
+    """
+    raw = kind.pb(message) if isinstance(message, kind) else message
+    return kind.deserialize(raw.SerializeToString())
 
 
 def _matches(resource, wanted):
