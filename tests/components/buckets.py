@@ -6,7 +6,7 @@ buckets.mount(monkeypatch, "gs://bucket", folder)
 import os
 
 from tfx.dsl.io import filesystem_registry
-from tfx.dsl.io.plugins import local
+from tfx.dsl.io.plugins.tensorflow_gfile import TensorflowFilesystem as Here
 
 
 def mount(monkeypatch, address, folder):
@@ -20,14 +20,14 @@ def mount(monkeypatch, address, folder):
     def there(path):
         return path.replace(str(folder), address, 1)
 
-    class Bucket(local.LocalFilesystem):
+    class Bucket(Here):
         """Its folder; like a store, it makes the folders of what is written."""
 
         @staticmethod
         def open(name, mode="r"):
             if "r" not in mode:
                 os.makedirs(os.path.dirname(here(name)), exist_ok=True)
-            return local.LocalFilesystem.open(here(name), mode)
+            return Here.open(here(name), mode)
 
         @staticmethod
         def walk(top, topdown=True, onerror=None):
@@ -36,18 +36,18 @@ def mount(monkeypatch, address, folder):
 
         @staticmethod
         def copy(src, dst, overwrite=False):
-            local.LocalFilesystem.copy(here(src), here(dst), overwrite)
+            Here.copy(here(src), here(dst), overwrite)
 
         @staticmethod
         def rename(src, dst, overwrite=False):
-            local.LocalFilesystem.rename(here(src), here(dst), overwrite)
+            Here.rename(here(src), here(dst), overwrite)
 
         @staticmethod
         def glob(pattern):
-            return [there(p) for p in local.LocalFilesystem.glob(here(pattern))]
+            return [there(p) for p in Here.glob(here(pattern))]
 
     for name in ("exists", "isdir", "listdir", "makedirs", "mkdir", "remove", "rmtree"):
-        plain = getattr(local.LocalFilesystem, name)
+        plain = getattr(Here, name)
         setattr(Bucket, name, staticmethod(lambda p, plain=plain: plain(here(p))))
     registry = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY
     monkeypatch.setitem(registry._preferred_filesystem_by_scheme, "gs://", Bucket)
