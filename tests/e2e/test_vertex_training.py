@@ -13,7 +13,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from components.trainer import vertex_job
 from pipeline import compiling, kubeflow_v2_runner
 from pipeline.config_io import load_config
-from tests.components import buckets, vertex_stubs
+from tests.components import bucket_stub, vertex_stubs
 from tests.components.trainer import test_vertex
 from tests.components.trainer.test_vertex import BUCKET, FEW, OTHER
 from tests.pipeline.conftest import Project
@@ -94,7 +94,7 @@ def test_the_compiled_trainer_trains(job, inputs, monkeypatch, tmp_path):
     bucket = tmp_path / "bucket"
     bucket.mkdir()
     shutil.copytree(inputs, bucket / "inputs")
-    buckets.mount(monkeypatch, BUCKET, bucket)
+    bucket_stub.mount(monkeypatch, BUCKET, bucket)
     monkeypatch.setattr(vertex_job, "POLL_SECONDS", 0.01)
     with vertex_stubs.serve(monkeypatch, tmp_path / "key.json") as vertex:
         vertex.work = test_vertex.Containers(bucket)

@@ -10,7 +10,7 @@ from components.pusher.target import Target
 from components.trainer.custom_job import Job
 from pipeline import cli, compiling, endpoints
 from pipeline.config_io import load_config
-from tests.components import buckets, vertex_stubs
+from tests.components import bucket_stub, vertex_stubs
 
 BUCKET = "gs://tfx-irm-test"
 ON_VERTEX = f"""
@@ -137,6 +137,18 @@ class TestCompiled:
         assert folder == f"{BUCKET}/root/serving"
 
 
+def test_a_spec_holds_no_secret(compiled, monkeypatch, tmp_path, capfd):
+    from pipeline import kubeflow_v2_runner
+
+    with vertex_stubs.serve(monkeypatch, tmp_path / "key.json"):
+        made = compiled(TRAINS_THERE)
+        text = kubeflow_v2_runner.text(kubeflow_v2_runner.compile_job(made))
+    assert "trainer@a-project.iam.gserviceaccount.com" in text
+    said = [text, str(made), "".join(capfd.readouterr())]
+    for secret in vertex_stubs.secrets_of(tmp_path / "key.json"):
+        assert not [one for one in said if secret in one]
+
+
 def test_where_it_trains_and_goes_is_no_other_config(compiled):
     from pipeline import stages
 
@@ -232,7 +244,7 @@ class TestRollback:
         from components.pusher import endpoint
 
         (tmp_path / "bucket").mkdir()
-        buckets.mount(monkeypatch, BUCKET, tmp_path / "bucket")
+        bucket_stub.mount(monkeypatch, BUCKET, tmp_path / "bucket")
         config = load_config(str(there.config))
         folder = endpoints.serving(config)
         found = []

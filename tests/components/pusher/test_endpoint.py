@@ -12,7 +12,7 @@ from components import cloud, digests
 from components.errors import DataError
 from components.pusher import component, endpoint, rollback, versions
 from components.pusher.target import Deployed, Target
-from tests.components import buckets, vertex_stubs
+from tests.components import bucket_stub, vertex_stubs
 from tests.components.pusher.test_executor import bless, override
 
 BUCKET = "gs://tfx-irm-test"
@@ -43,7 +43,7 @@ def vertex(monkeypatch, tmp_path):
 def bucket(monkeypatch, tmp_path):
     folder = tmp_path / "bucket"
     folder.mkdir()
-    buckets.mount(monkeypatch, BUCKET, folder)
+    bucket_stub.mount(monkeypatch, BUCKET, folder)
     return folder
 
 

@@ -23,7 +23,7 @@ from components import cloud
 from components.errors import DataError
 from components.trainer import custom_job, vertex_job
 from components.trainer.component import Trainer
-from tests.components import buckets, vertex_stubs
+from tests.components import bucket_stub, vertex_stubs
 from tests.trainer_module.conftest import CONFIG, make_rows, run_transform
 from tests.trainer_module.conftest import write_examples as write
 
@@ -60,7 +60,7 @@ def vertex(monkeypatch, tmp_path):
 def bucket(monkeypatch, tmp_path):
     folder = tmp_path / "bucket"
     folder.mkdir()
-    buckets.mount(monkeypatch, BUCKET, folder)
+    bucket_stub.mount(monkeypatch, BUCKET, folder)
     return folder
 
 

@@ -1,6 +1,6 @@
 """A bucket that is a folder of this machine, for TFX's file functions.
 
-buckets.mount(monkeypatch, "gs://bucket", folder)
+bucket_stub.mount(monkeypatch, "gs://bucket", folder)
 """
 
 import os
