@@ -70,7 +70,13 @@ def serve(to: Target, path: str, digest: str) -> str:
 
 def _endpoint(to: Target) -> Any:
     """The endpoint as it is now, or None."""
-    aiplatform.init(project=to.project, location=to.region)
+    try:
+        aiplatform.init(project=to.project, location=to.region)
+    except ValueError as error:
+        raise DataError(
+            f"vertex.region is {to.region}, which google-cloud-aiplatform"
+            f" {aiplatform.__version__} does not know; name another"
+        ) from error
     found = aiplatform.Endpoint.list(filter=f'display_name="{to.endpoint}"')
     if len(found) > 1:
         names = ", ".join(sorted(one.resource_name for one in found))

@@ -1,5 +1,6 @@
 """Starts a custom job, follows it to its end, and tells how it ended."""
 
+import contextlib
 import logging
 import time
 from typing import Any
@@ -82,7 +83,8 @@ def run(client: Client, job: custom_job.Job, asked: dict[str, Any], uri: str) ->
         except (KeyboardInterrupt, SystemExit):
             if client.get_job_name():
                 _LOG.warning("Cancelling %s", client.get_job_name())
-                client.cancel()
+                with contextlib.suppress(exceptions.GoogleAPIError):
+                    client.cancel()
             raise
     if ended.state != JobState.JOB_STATE_SUCCEEDED:
         raise CloudError(_told(job, ended))

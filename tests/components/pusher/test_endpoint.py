@@ -320,6 +320,12 @@ class TestWhatGoesWrong:
             push("a")
         assert not vertex.asked("UploadModel")
 
+    def test_a_region_that_there_is_not(self, vertex, push):
+        nowhere = Target.from_json(TO.to_json().replace("europe-west4", "mars-north1"))
+        with pytest.raises(DataError, match="vertex.region is mars-north1, which"):
+            push("a", to=nowhere)
+        assert not vertex.requests
+
     def test_without_credentials(self, vertex, push, monkeypatch, tmp_path):
         missing = str(tmp_path / "no-such.json")
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", missing)
