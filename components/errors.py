@@ -63,6 +63,9 @@ def _write(output_dict: dict[str, list[Any]], payload: dict[str, Any]) -> None:
 
     if any(output_dict.values()):
         folder = stage_folder(output_dict)
+        path = os.path.join(folder, ERROR_FILE)
+        if "TF_CONFIG" in os.environ and fileio.exists(path):
+            return  # of several workers the first tells why; the others miss it then
         fileio.makedirs(folder)
-        with fileio.open(os.path.join(folder, ERROR_FILE), "w") as file:
+        with fileio.open(path, "w") as file:
             file.write(json.dumps(payload))

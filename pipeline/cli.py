@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from components.cloud import CloudError
 from components.errors import DataError
 from pipeline import arguments, lines
 from pipeline.errors import ConfigError
@@ -100,6 +101,8 @@ def _answered(options: argparse.Namespace) -> int:
         return _failed(options, INTERRUPTED, "interrupted")
     except (ConfigError, DataError) as error:
         return _failed(options, WRONG, str(error))
+    except CloudError as error:
+        return _failed(options, FAILED, str(error))
     except BrokenPipeError:
         # Whoever read the output has gone; keep the interpreter's last flush quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -152,8 +155,9 @@ def _prepare(config: Any) -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import override
+    from pipeline import endpoints, override
 
+    endpoints.refuse_elsewhere(config, "run")
     override.read(config)
     findings = _prepare(config)
 
@@ -214,12 +218,19 @@ def _not_each(config: Any, command: str, does: str = "trains on") -> None:
         )
 
 
+def _trains_here(config: Any, command: str) -> None:
+    from pipeline import endpoints
+
+    endpoints.refuse_elsewhere(config, command)
+
+
 def _compare(options: argparse.Namespace) -> int:
     from pipeline import compare
 
     methods = None if options.methods is None else options.methods.split(",")
     found = compare.candidates(options.config, methods, options.seeds, options.sets)
     _not_each(found[0].config, "compare")
+    _trains_here(found[0].config, "compare")
     for candidate in {c.method: c for c in found}.values():
         _prepare(candidate.config)
     _, status = compare.compare(found, debug=options.debug)
@@ -233,6 +244,7 @@ def _tune(options: argparse.Namespace) -> int:
             options.sets.append(f"tune.{key}={value}")
     config = _load(options)
     _not_each(config, "tune")
+    _trains_here(config, "tune")
     _prepare(config)
     from pipeline import tune
 
@@ -309,22 +321,32 @@ def _quiet(options: argparse.Namespace) -> Iterator[None]:
 def _rollback(options: argparse.Namespace) -> int:
     config = _load(options)
     from components.pusher import rollback
-    from pipeline import compiling, sources_check
+    from pipeline import compiling, endpoints, sources_check
 
-    if options.on is not None:  # where such a pipeline releases
-        there = config
-        config = compiling.runtime_of(lambda _: there, options.on).config
-    sources_check.check_serving(config)
-    done = rollback.roll_back(config.push.path, options.to)
-    for line in done.lines:
+    if config.push.to == "vertex":
+        with _quiet(options):
+            told = endpoints.roll_back(config, options.to)
+    else:
+        if options.on is not None:  # where such a pipeline releases
+            there = config
+            config = compiling.runtime_of(lambda _: there, options.on).config
+        sources_check.check_serving(config)
+        told = rollback.roll_back(config.push.path, options.to).lines
+    for line in told:
         lines.tell(line)
     return DONE
 
 
 def _monitor(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import monitoring
+    from pipeline import endpoints, monitoring
 
+    endpoints.refuse_endpoint(
+        config,
+        "monitor",
+        "copy the version that is served into a folder, and name that with --set"
+        " push.to=filesystem --set push.path=FOLDER",
+    )
     asked = monitoring.Asked(
         options.data, options.environment, options.rollback, options.dry_run
     )
@@ -335,8 +357,14 @@ def _monitor(options: argparse.Namespace) -> int:
 
 def _prune(options: argparse.Namespace) -> int:
     config = _load(options)
-    from pipeline import pruning
+    from pipeline import endpoints, pruning
 
+    endpoints.refuse_endpoint(
+        config,
+        "prune",
+        "give the bucket a lifecycle rule for <vertex.root>/artifacts, or --set"
+        " push.to=filesystem to prune runs of this machine",
+    )
     for line in pruning.prune(config, options.keep, options.dry_run):
         lines.tell(line)
     return DONE

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from components.files import is_url
-from pipeline import remote_config
+from pipeline import endpoints, remote_config
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
 
@@ -112,7 +112,9 @@ def _at(config: PipelineConfig, name: str) -> PipelineConfig:
         )
     _check_reach(config, target, name)
     push = config.push
-    if "path" not in push.model_fields_set:
+    if push.to == "vertex":
+        push = push.model_copy(update={"path": endpoints.serving(config)})
+    elif "path" not in push.model_fields_set:
         push = push.model_copy(update={"path": os.path.join(target.root, "serving")})
     return config.model_copy(update={"root": target.root, "push": push})
 
@@ -121,6 +123,7 @@ def _check_reach(
     config: PipelineConfig, target: remote_config.Target, name: str
 ) -> None:
     """Refuses what lies on this machine and is wanted in a container."""
+    _check_training(config, target, name)
     if not is_url(getattr(target, "root", "")):
         return  # a volume that every pod has: what lies there cannot be told from here
     for place, path in _paths(config).items():
@@ -129,6 +132,27 @@ def _check_reach(
                 f"{place} is {path}, a path of this machine, which no container of"
                 f" {name} can read; put it into a bucket, and give its gs:// address"
             )
+
+
+def _check_training(
+    config: PipelineConfig, target: remote_config.Target, name: str
+) -> None:
+    """Refuses a job of Vertex AI that could not read the cluster's artifacts."""
+    if config.train.where != "vertex" or name == "vertex":
+        return
+    root = getattr(target, "root", "")
+    if not is_url(root):
+        raise ConfigError(
+            f"{config.place('train', 'where')} is vertex, and {name}.root is {root},"
+            " which no job of Vertex AI reads; name a folder of a bucket"
+        )
+    given = target.resources.get("trainer")
+    if given is not None and given.accelerator is not None:
+        raise ConfigError(
+            f"{config.place(name, 'resources', 'trainer', 'accelerator')} is"
+            f" {given.accelerator}, and train.where is vertex, so the stage only waits;"
+            " move it to vertex.resources.trainer"
+        )
 
 
 def _paths(config: PipelineConfig) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ for what only the data can tell (`pipeline.sources_check`). Paths are absolute.
 
 import os
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,6 @@ from pipeline.config_types import (
     Column,
     LocalPath,
     Section,
-    ServingPath,
     as_tuple,
     crosses,
     nearest,
@@ -36,6 +35,7 @@ from pipeline.label_config import Task
 from pipeline.load_check_config import LoadCheck
 from pipeline.metadata_config import MetadataOrUrl
 from pipeline.monitor_config import Monitor
+from pipeline.push_config import Push
 from pipeline.remote_config import Kubeflow, Vertex
 from pipeline.sources_config import Number
 from pipeline.train_config import Train
@@ -84,14 +84,6 @@ class Evaluate(Section):
                     "has edges that are the same to six digits; move them apart",
                 )
         return self
-
-
-class Push(Section):
-    """Where a blessed model goes."""
-
-    to: Literal["filesystem"] = "filesystem"
-    path: ServingPath = Field(default="serving", validate_default=True)
-    override: LocalPath | None = Field(default=None, examples=["override.yaml"])
 
 
 def _name(name: str) -> str:
@@ -259,6 +251,20 @@ class PipelineConfig(Section):
                         f"slices by {name!r}, which decides the label, so that each"
                         " slice would hold one class; take it out",
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _vertex_is_described(self) -> "PipelineConfig":
+        if self.vertex is not None:
+            return self
+        asked = {("train", "where"): self.train.where, ("push", "to"): self.push.to}
+        for key, value in asked.items():
+            if value == "vertex":
+                raise problem(
+                    key,
+                    "is vertex, and there is no section vertex; add one with project,"
+                    " region, root and image (docs/vertex_training.md)",
+                )
         return self
 
     @property

@@ -12,12 +12,6 @@ from pipeline.config import PipelineConfig
 from pipeline.config_types import nearest, short
 from pipeline.plain_yaml import Document, Path
 
-# Keys and values of the config that later versions read.
-_LATER: dict[tuple[str | int, ...], str] = {
-    ("train", "where"): "training runs on this machine only; write local",
-    ("push", "to"): "models go to a folder only; write filesystem",
-    ("push", "endpoint"): "models go to a folder only; remove the key",
-}
 # As pydantic names the forms of a union; no key has such a name.
 _TAGS = frozenset(
     {
@@ -83,12 +77,6 @@ class _Problem:
         return ".".join(map(str, self.path)) or "the config"
 
     def _tell(self, error: Any) -> str:
-        later = _LATER.get(tuple(map(str, self.path)))
-        if later and self.type in ("extra_forbidden", "literal_error"):
-            found = "a key that"
-            if self.type == "literal_error":
-                found = f"{short(self._input)}, which"
-            return f"{self._key} is {found} this version does not know: {later}"
         if self.type in ("at", "value_error"):
             fragment = self._context.get("text") or str(self._context.get("error"))
             return f"{self._key} {fragment}"

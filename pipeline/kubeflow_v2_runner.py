@@ -42,7 +42,7 @@ def compile_job(runtime: Any) -> dict[str, Any]:
     )
     runner = tfx_runner.KubeflowV2DagRunner(settings)
     job: dict[str, Any] = runner.run(graph, write_out=False)
-    _complete(job, runtime.target)
+    _complete(job, runtime)
     return job
 
 
@@ -51,7 +51,7 @@ def text(job: dict[str, Any]) -> str:
     return json.dumps(job, indent=1, sort_keys=True) + "\n"
 
 
-def _complete(job: dict[str, Any], target: remote_config.Target) -> None:
+def _complete(job: dict[str, Any], runtime: Any) -> None:
     spec = job["pipelineSpec"]
     executors = spec["deploymentSpec"]["executors"]
     for name, task in spec["root"]["dag"]["tasks"].items():
@@ -61,7 +61,7 @@ def _complete(job: dict[str, Any], target: remote_config.Target) -> None:
             task["cachingOptions"] = {}
         if container is None:
             continue
-        given = target.resources_of(_snake(name))
+        given = runtime.resources_of(_snake(name))
         container["resources"] = _resources(given)
         if given.retries:
             task["retryPolicy"] = {"maxRetryCount": given.retries, **_BACKOFF}

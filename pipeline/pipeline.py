@@ -12,7 +12,7 @@ from components.multi_env_example_gen.component import MultiEnvExampleGen
 from components.pusher.component import Pusher
 from components.source_manifest.component import SourceManifest
 from components.tuner.component import Tuner
-from pipeline import override, stages
+from pipeline import endpoints, override, stages
 from pipeline.config import Evaluate, PipelineConfig
 
 _FOLDS = ".each"  # ends the pipeline's name; no config's name has a dot
@@ -50,6 +50,7 @@ def create_pipeline(config: PipelineConfig, runtime: Any) -> tfx.dsl.Pipeline:
         config.push.path,
         override.read(config),
         validator.outputs["report"],
+        endpoints.target(config),
     )
     record = runtime.record(
         examples=prepared.examples.outputs["examples"],

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config_types import Count, Section, nearest, problem, short
+from pipeline.vertex_config import Training
 
 # Tasks that a container runs; the names of nodes, as the config writes names.
 STAGES = (
@@ -204,6 +205,7 @@ class Vertex(Target):
     service_account: Annotated[str, AfterValidator(_account)] | None = None
     network: str | None = None
     labels: Annotated[dict[str, str], AfterValidator(_labels)] = {}
+    training: Training = Training()
 
 
 class Token(Section):

@@ -111,6 +111,16 @@ class Compiled:
         """None: the orchestrator has its own."""
         return None
 
+    def resources_of(self, stage: str) -> remote_config.Resources:
+        """What the container of a stage gets.
+
+        Accelerators of a training job are the job's: this container waits for its end.
+        """
+        given: remote_config.Resources = self.target.resources_of(stage)
+        if stage == "trainer" and self.config.train.where == "vertex":
+            return given.model_copy(update={"accelerator": None, "count": 1})
+        return given
+
     def record(self, **channels: Any) -> list[Any]:
         """The stage that leaves what a run came to."""
         from components.run_record.component import RunRecord

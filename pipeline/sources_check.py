@@ -19,6 +19,7 @@ from components.invariance_validator import kinds
 from components.invariance_validator.checks import check_satisfiable
 from components.multi_env_example_gen.naming import bin_names
 from components.source_manifest import listing, matching, spans
+from pipeline import endpoints
 from pipeline.config import PipelineConfig
 from pipeline.config_types import escaped
 from pipeline.errors import ConfigError
@@ -130,7 +131,8 @@ def check_checks(
 
 def check_places(config: PipelineConfig) -> None:
     """Refuses folders that cannot be written, a schema or a model that is not there."""
-    for keys, path in ((("root",), config.root), (("push", "path"), config.push.path)):
+    places = [(("root",), config.root), (("push", "path"), config.push.path)]
+    for keys, path in places[: 1 if config.push.to == "vertex" else 2]:
         if files.is_url(path):
             check_serving(config)
             continue
@@ -349,7 +351,8 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
     kinds = [f"{len(columns)} {kind}" for kind, columns in named.items() if columns]
     features = ", ".join(kinds) or f"from the schema ({len(findings.columns)} columns)"
     yield f"  features    {features}"
-    yield f"  method      {config.method_label}, {config.train.steps:,} steps"
+    there = ", on Vertex AI" if config.train.where == "vertex" else ""
+    yield f"  method      {config.method_label}, {config.train.steps:,} steps{there}"
     yield f"  checks      {', '.join(_checks(config))}"
     if config.data.inferred is not None and not config.data.held_out:
         yield (
@@ -357,7 +360,12 @@ def describe(config: PipelineConfig, findings: Findings) -> Iterable[str]:
             " one in data.environments.held_out"
         )
     elif not config.data.each:
-        yield f"  pushed to   {config.push.path}, if every check passes"
+        yield f"  pushed to   {_pushed_to(config)}, if every check passes"
+
+
+def _pushed_to(config: PipelineConfig) -> str:
+    to = endpoints.target(config)
+    return config.push.path if to is None else f"{to.told}, {to.traffic} % of requests"
 
 
 def _in_turn(names: Sequence[str] | None) -> str:

@@ -183,7 +183,7 @@ class Train(TrainingSettings):
         Field(min_length=1),
     ] = (MethodTerm(name="erm"),)
     methods: dict[MethodName, TrainingSettings] = {}
-    where: Literal["local"] = "local"
+    where: Literal["local", "vertex"] = "local"
 
     @model_validator(mode="after")
     def _legal_options(self) -> "Train":

@@ -94,6 +94,16 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "worker" and not resolver.task_id and not has_chief
 
 
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when every worker has come as far; at once where there is but one."""
+    if workers() > 1:
+        strategy.run(
+            lambda: tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.SUM, tf.constant(1.0)
+            )
+        )
+
+
 def seed_everything(seed: int, deterministic: bool) -> None:
     """Makes every random choice hang on the seed.
 

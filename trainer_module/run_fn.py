@@ -60,6 +60,7 @@ def run_fn(fn_args: Any) -> None:
     folder = fn_args.serving_model_dir if chief else tempfile.mkdtemp()
     scale = splits[0].layout.scale
     export_model(model, graph, settings.task, examples, folder, scale)
+    devices.wait_for_all(strategy)  # Trainer looks for the model in every worker
     _LOG.info("Exported after %.1f s", time.monotonic() - started)
     if chief and checkpoints is not None:
         remove(checkpoints)

@@ -14,6 +14,7 @@ from components import code, digests
 from components.artifacts import InvarianceReport
 from components.model_card import card
 from components.pusher import executor, release
+from components.pusher.target import ENDPOINT_KEY, Target
 
 OVERRIDE_KEYS = ("who", "why", "digest", "expires")
 
@@ -25,6 +26,7 @@ class PusherSpec(types.ComponentSpec):
         executor.DESTINATION_KEY: ExecutionParameter(type=str),
         executor.OVERRIDE_KEY: ExecutionParameter(type=str),
         executor.STATE_KEY: ExecutionParameter(type=str, optional=True),
+        ENDPOINT_KEY: ExecutionParameter(type=str, optional=True),
         code.CODE_KEY: ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -59,6 +61,7 @@ class Pusher(base_component.BaseComponent):
         directory: str,
         override: Mapping[str, str] | None = None,
         report: types.BaseChannel | None = None,
+        endpoint: Target | None = None,
     ):
         """Makes the component.
 
@@ -71,6 +74,8 @@ class Pusher(base_component.BaseComponent):
           override: lets one model pass that is not blessed: `who` answers for it,
             `why`, the model's `digest`, and when it `expires`, in ISO 8601 with a zone.
           report: of InvarianceValidator, which holds the model card; or None.
+          endpoint: of Vertex AI that serves the version in `directory`, which is in a
+            bucket then; None where whoever serves watches the directory.
 
         Raises:
           ValueError: an override with other keys, a digest or a time that is none.
@@ -92,7 +97,17 @@ class Pusher(base_component.BaseComponent):
             report=report,
             push_destination=proto_utils.proto_to_json(destination),
             override=json.dumps(override, sort_keys=True),
+            endpoint=None if endpoint is None else endpoint.to_json(),
             code="".join(map(code.of_component, (__file__, card.__file__))),
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )
-        super().__init__(spec=spec)
+        super().__init__(spec=spec, custom_executor_spec=_elsewhere(endpoint))
+
+
+def _elsewhere(endpoint: Target | None) -> executor_spec.ExecutorSpec | None:
+    if endpoint is None:
+        return None
+    # Here, as Google's clients take seconds to import, and most runs need none.
+    from components.pusher import vertex_executor
+
+    return executor_spec.ExecutorClassSpec(vertex_executor.Executor)

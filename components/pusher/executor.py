@@ -74,6 +74,8 @@ class Executor(tfx_pusher.Executor):
           DataError: the model or the blessing is not what was judged, or a version was
             changed in its folder.
         """
+        directory = _directory(exec_properties)
+        self._check(directory)
         pushed = artifact_utils.get_single_instance(output_dict[PUSHED_KEY])
         blessed = artifact_utils.get_single_instance(input_dict[BLESSING_KEY])
         loads = input_dict.get(INFRA_BLESSING_KEY)
@@ -83,7 +85,7 @@ class Executor(tfx_pusher.Executor):
         outcome = release.release(
             self.GetModelPath(input_dict),
             blessing,
-            _directory(exec_properties),
+            directory,
             json.loads(exec_properties.get(OVERRIDE_KEY) or "null"),
             self._told(artifact_utils.get_single_uri(input_dict[MODEL_KEY]))
             | _evaluated(input_dict),
@@ -92,13 +94,25 @@ class Executor(tfx_pusher.Executor):
         if outcome.version is None:
             return self._idle(pushed, outcome.why_not)
         version = outcome.version
+        digest = str(blessing.model_digest)
+        destination = self._serve(version, digest, exec_properties)
         versions.copy(version, pushed.uri)
-        pushed.set_string_custom_property("digest", str(blessing.model_digest))
+        pushed.set_string_custom_property("digest", digest)
         if outcome.override is not None:
             text = json.dumps(dict(outcome.override), sort_keys=True)
             pushed.set_string_custom_property(OVERRIDE_KEY, text)
-        self._MarkPushed(pushed, version.path, str(version.number))
+        self._MarkPushed(pushed, destination, str(version.number))
         return None
+
+    def _check(self, directory: str) -> None:
+        """Refuses a folder that cannot be served from; here any is watched."""
+
+    def _serve(
+        self, version: versions.Version, digest: str, exec_properties: dict[str, Any]
+    ) -> str:
+        """Where the version is served: the folder itself, whose server watches it."""
+        del digest, exec_properties
+        return version.path
 
     def _idle(self, pushed: Any, why_not: str) -> None:
         self._MarkNotPushed(pushed)

@@ -12,7 +12,7 @@ from tfx.types.component_spec import ExecutionParameter
 from tfx.utils import json_utils
 
 from components import code
-from components.trainer import executor, variants
+from components.trainer import custom_job, executor, variants
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
@@ -21,6 +21,7 @@ class TrainerSpec(standard_component_specs.TrainerSpec):
     PARAMETERS = {
         **standard_component_specs.TrainerSpec.PARAMETERS,
         variants.METHOD_KEY: ExecutionParameter(type=str, optional=True),
+        custom_job.JOB_KEY: ExecutionParameter(type=str, optional=True),
         code.CODE_KEY: ExecutionParameter(type=str),
     }
 
@@ -43,7 +44,7 @@ class Trainer(base_component.BaseComponent):
         custom_config: Mapping[str, Any],
         methods: Mapping[str, Mapping[str, Any]] | None = None,
         method: str | data_types.RuntimeParameter | None = None,
-        custom_executor_spec: executor_spec.ExecutorSpec | None = None,
+        job: custom_job.Job | None = None,
     ):
         """Makes the component.
 
@@ -55,7 +56,7 @@ class Trainer(base_component.BaseComponent):
           custom_config: what `run_fn` is told.
           methods: what it is told instead under another method, by name.
           method: one of these names; empty or None for `custom_config` itself.
-          custom_executor_spec: where it trains elsewhere.
+          job: the custom job of Vertex AI to train in; None to train in the stage.
 
         Raises:
           ValueError: `method` is a name, and none of `methods`.
@@ -74,8 +75,18 @@ class Trainer(base_component.BaseComponent):
             eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
             custom_config=json_utils.dumps(told),
             method=method,
+            job=None if job is None else job.to_json(),
             code=code.of_component(__file__),
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )
-        super().__init__(spec=spec, custom_executor_spec=custom_executor_spec)
+        super().__init__(spec=spec, custom_executor_spec=_elsewhere(job))
+
+
+def _elsewhere(job: custom_job.Job | None) -> executor_spec.ExecutorSpec | None:
+    if job is None:
+        return None
+    # Here, as Google's clients take seconds to import, and most runs need none.
+    from components.trainer import vertex_executor
+
+    return executor_spec.ExecutorClassSpec(vertex_executor.Executor)

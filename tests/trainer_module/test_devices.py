@@ -1,6 +1,10 @@
 """Which devices are taken, and what is said where they can't be."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
@@ -50,3 +54,45 @@ def test_a_cluster_that_cannot_be_read_is_refused(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(SetupError, match="TF_CONFIG is .*cluster of workers"):
         devices.make_strategy()
+
+
+_ONE = """
+import sys, time
+from trainer_module import devices
+strategy = devices.make_strategy()
+if devices.is_chief(strategy):
+    time.sleep(4)
+    open(sys.argv[1], "w").close()
+devices.wait_for_all(strategy)
+open(sys.argv[1]).close()  # fails where it came too early
+"""
+
+
+def test_no_worker_leaves_before_the_others(tmp_path):
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    cluster = {"chief": addresses[:1], "worker": addresses[1:]}
+    started = []
+    for kind in cluster:
+        told = {"cluster": cluster, "task": {"type": kind, "index": 0}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(told)}
+        environment |= {"CUDA_VISIBLE_DEVICES": "-1"}
+        command = [sys.executable, "-c", _ONE, str(tmp_path / "model")]
+        pipe = subprocess.PIPE
+        started.append(
+            subprocess.Popen(
+                command, env=environment, stdout=pipe, stderr=subprocess.STDOUT
+            )
+        )
+    for process in started:
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, output.decode()[-3000:]
+
+
+def test_one_worker_waits_for_nobody(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    devices.wait_for_all(tf.distribute.get_strategy())
