@@ -5,8 +5,32 @@ import os
 from typing import Any
 
 from components.pusher.target import Target
+from components.trainer.custom_job import Job
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
+
+
+def training_job(config: PipelineConfig) -> Job | None:
+    """The custom job of Vertex AI that a config trains in; None: it has none."""
+    vertex = config.vertex
+    if config.train.where != "vertex" or vertex is None:
+        return None
+    resources, asked = vertex.resources_of("trainer"), vertex.training
+    return Job(
+        project=vertex.project,
+        region=vertex.region,
+        name=f"{config.name}-trainer",
+        image=vertex.image,
+        machine=asked.machine,
+        accelerator=resources.accelerator,
+        count=resources.count,
+        workers=asked.workers,
+        spot=asked.spot,
+        seconds=asked.seconds,
+        service_account=vertex.service_account,
+        network=vertex.network,
+        labels=vertex.labels,
+    )
 
 
 def target(config: PipelineConfig) -> Target | None:

@@ -21,8 +21,8 @@ from components.invariance_validator.component import InvarianceValidator
 from components.invariance_validator.kinds import attacks_of
 from components.multi_env_example_gen import environments, shards
 from components.source_manifest import listing
-from components.trainer import custom_job
 from components.trainer.component import Trainer
+from pipeline import endpoints
 from pipeline.config import ENVIRONMENT, PipelineConfig
 from pipeline.eval_config import eval_config, slices
 
@@ -265,30 +265,7 @@ def trainer(
         custom_config=settings,
         methods=_by_method(runtime, settings),
         method=runtime.method,
-        job=training_job(config),
-    )
-
-
-def training_job(config: PipelineConfig) -> custom_job.Job | None:
-    """The custom job of Vertex AI that a config trains in; None: it has none."""
-    vertex = config.vertex
-    if config.train.where != "vertex" or vertex is None:
-        return None
-    resources, asked = vertex.resources_of("trainer"), vertex.training
-    return custom_job.Job(
-        project=vertex.project,
-        region=vertex.region,
-        name=f"{config.name}-trainer",
-        image=vertex.image,
-        machine=asked.machine,
-        accelerator=resources.accelerator,
-        count=resources.count,
-        workers=asked.workers,
-        spot=asked.spot,
-        seconds=asked.seconds,
-        service_account=vertex.service_account,
-        network=vertex.network,
-        labels=vertex.labels,
+        job=endpoints.training_job(config),
     )
 
 

@@ -159,11 +159,9 @@ def test_where_it_trains_and_goes_is_no_other_config(compiled):
 
 
 def test_a_plain_config_has_neither(project):
-    from pipeline import stages
-
     config = load_config(str(project.config))
     assert endpoints.target(config) is None
-    assert stages.training_job(config) is None
+    assert endpoints.training_job(config) is None
 
 
 def test_a_cluster_stages_where_vertex_reads(compiled):
