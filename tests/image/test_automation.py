@@ -1,7 +1,9 @@
 """The workflow and the Cloud Build file: pinned, no secret, as their schemas say."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -169,3 +171,20 @@ def test_cloud_build_defines_every_substitution_that_it_uses():
     declared = re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(), re.M)
     passed = re.findall(r"--build-arg=(\w+)=", text)
     assert set(passed) <= set(declared)
+
+
+def test_the_compile_step_compiles(tmp_path):
+    """Its very command, with another folder to write to: no account, no network."""
+    (command,) = [c for c in commands("compile") if "tfx-irm compile" in c]
+    words = shlex.split(command)
+    assert words[0] == ".venv/bin/tfx-irm"
+    words = [str(tmp_path / w) if w == "pipeline.json" else w for w in words[1:]]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "pipeline.json").read_text())["pipelineSpec"]
