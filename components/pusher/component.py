@@ -13,7 +13,7 @@ from tfx.utils import proto_utils
 from components import code, digests
 from components.artifacts import InvarianceReport
 from components.model_card import card
-from components.pusher import executor, release
+from components.pusher import executor, release, vertex_executor
 from components.pusher.target import ENDPOINT_KEY, Target
 
 OVERRIDE_KEYS = ("who", "why", "digest", "expires")
@@ -101,13 +101,7 @@ class Pusher(base_component.BaseComponent):
             code="".join(map(code.of_component, (__file__, card.__file__))),
             pushed_model=types.Channel(type=standard_artifacts.PushedModel),
         )
-        super().__init__(spec=spec, custom_executor_spec=_elsewhere(endpoint))
-
-
-def _elsewhere(endpoint: Target | None) -> executor_spec.ExecutorSpec | None:
-    if endpoint is None:
-        return None
-    # Here, as Google's clients take seconds to import, and most runs need none.
-    from components.pusher import vertex_executor
-
-    return executor_spec.ExecutorClassSpec(vertex_executor.Executor)
+        elsewhere = executor_spec.ExecutorClassSpec(vertex_executor.Executor)
+        super().__init__(
+            spec=spec, custom_executor_spec=None if endpoint is None else elsewhere
+        )

@@ -12,7 +12,7 @@ from tfx.types.component_spec import ExecutionParameter
 from tfx.utils import json_utils
 
 from components import code
-from components.trainer import custom_job, executor, variants
+from components.trainer import custom_job, executor, variants, vertex_executor
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
@@ -80,13 +80,7 @@ class Trainer(base_component.BaseComponent):
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )
-        super().__init__(spec=spec, custom_executor_spec=_elsewhere(job))
-
-
-def _elsewhere(job: custom_job.Job | None) -> executor_spec.ExecutorSpec | None:
-    if job is None:
-        return None
-    # Here, as Google's clients take seconds to import, and most runs need none.
-    from components.trainer import vertex_executor
-
-    return executor_spec.ExecutorClassSpec(vertex_executor.Executor)
+        elsewhere = executor_spec.ExecutorClassSpec(vertex_executor.Executor)
+        super().__init__(
+            spec=spec, custom_executor_spec=None if job is None else elsewhere
+        )

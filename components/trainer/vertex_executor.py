@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from tfx.extensions.google_cloud_ai_platform.trainer import executor as tfx_vertex
+from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import name_utils
 
@@ -14,21 +14,18 @@ from components.artifact_files import COUNTS_PROPERTY
 from components.cloud import CloudError
 from components.errors import ERROR_FILE, DataError, stage_folder, tells_reason
 from components.files import is_url
-from components.trainer import custom_job, executor, variants, vertex_job
+from components.trainer import custom_job, executor, variants
 
 MODEL_KEY = standard_component_specs.MODEL_KEY
 
 
-class Executor(tfx_vertex.GenericExecutor):
+class Executor(base_executor.BaseExecutor):
     """Starts a job that runs our other executor, and waits for its end.
 
-    TFX makes the job and its command: `tfx.scripts.run_executor` with the executor's
-    class, artifacts and exec properties as JSON. What that process puts onto artifacts
-    stays there; a Trainer puts nothing.
+    As TFX's Vertex executor, whose client makes the job and its command:
+    `tfx.scripts.run_executor` with the executor's class, artifacts and exec properties
+    as JSON. What that process puts onto artifacts stays there; a Trainer puts nothing.
     """
-
-    def _GetExecutorClass(self) -> type[executor.Executor]:
-        return executor.Executor
 
     @tells_reason
     def Do(
@@ -44,6 +41,9 @@ class Executor(tfx_vertex.GenericExecutor):
             AI refuses the job, or what the job found wrong.
           CloudError: the job did not succeed.
         """
+        # Here, as Google's clients take seconds to import, and to compile needs none.
+        from components.trainer import vertex_job
+
         self._log_startup(input_dict, output_dict, exec_properties)
         job = custom_job.Job.from_json(exec_properties[custom_job.JOB_KEY])
         model_uri = artifact_utils.get_single_uri(output_dict[MODEL_KEY])
@@ -53,7 +53,7 @@ class Executor(tfx_vertex.GenericExecutor):
             _without_counts(input_dict),
             output_dict,
             _told(exec_properties),
-            name_utils.get_full_name(self._GetExecutorClass()),
+            name_utils.get_full_name(executor.Executor),
             custom_job.custom_job(job, model_uri),
             None,
             None,

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import grpc
 import numpy as np
@@ -450,6 +451,37 @@ class TestTheCommand:
         if workers > 1:
             replicas = re.findall(r"Training on (\d+) replicas", containers.logs[0])
             assert replicas == ["2"], containers.logs[0][-3000:]
+
+    @pytest.mark.long
+    def test_goes_on_when_its_machine_was_taken_away(
+        self, containers, vertex, train, bucket, monkeypatch
+    ):
+        checkpoints = {"checkpoints": f"{BUCKET}/root/checkpoints"}
+        for key, value in {
+            **checkpoints,
+            "steps": 3000,
+            "checkpoint_every": 20,
+        }.items():
+            monkeypatch.setitem(FEW, key, value)
+
+        def taken_away_once(job):
+            folder = bucket / "root" / "checkpoints"
+            alone = {"chief": ["localhost:1"]}
+            process = containers.start(alone, "chief", 0, command_of(job))
+            while process.poll() is None and not list(folder.glob("*/checkpoint")):
+                time.sleep(0.01)
+            process.kill()
+            log = process.communicate()[0]
+            assert process.returncode == -signal.SIGKILL, log[-3000:]
+            assert not (bucket / "root" / "Trainer" / "model").exists()
+            return containers(job)
+
+        vertex.work = taken_away_once
+        train(job_of(1))
+        (log,) = containers.logs
+        done = re.search(r"(\d+) steps were done before", log)
+        assert done and 20 <= int(done[1]) < 3000, log[-3000:]
+        assert (bucket / "root" / "Trainer" / "model").exists()
 
     def test_tells_its_reason(self, containers, train, bucket, monkeypatch):
         monkeypatch.setitem(FEW, "engine", {"accelerators": 64})
