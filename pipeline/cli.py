@@ -148,9 +148,14 @@ def _prepare(config: Any) -> Any:
 
     findings = sources_check.check(config)
     store.check(config)
-    if config.train.model.build:
-        sys.path.append(config.folder)  # the user's model lies beside the config
+    _importable(config)
     return findings
+
+
+def _importable(config: Any) -> None:
+    """The user's model lies beside the config; its code is part of the cache key."""
+    if config.train.model.build:
+        sys.path.append(config.folder)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -260,6 +265,7 @@ def _compile(options: argparse.Namespace) -> int:
         return load_config(options.config, sets=options.sets, method=chosen)
 
     made = compiling.runtime_of(load, options.on)
+    _importable(made.config)
     with _quiet(options):
         compiling.compile_to(options.output, made)
     lines.tell(f"compiled {options.output}")
@@ -282,6 +288,7 @@ def _submit(options: argparse.Namespace) -> int:
             )
         options.on = submitting.read_sent(config, options.follow).on
     made = compiling.runtime_of(load, options.on)
+    _importable(config)
     service = _service(config, made.target)
     if options.follow is not None:
         result = submitting.follow(config, service, options.follow, debug=options.debug)

@@ -242,6 +242,31 @@ def test_one_task_runs_from_its_json(config, tmp_path):
     assert len(listed) == 3
 
 
+def test_the_users_model_is_part_of_the_key(config, tmp_path):
+    """Of the command: it lies beside the config, and nowhere on the path."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    text = pathlib.Path(config).read_text()
+    text = text.replace(
+        "steps: 200", "steps: 200\n  model: {build: my_net_of_compile.make}"
+    )
+    (folder / "config.yaml").write_text(text)
+    told = []
+    for content in ("make = None\n", "make = 1\n"):
+        (folder / "my_net_of_compile.py").write_text(content)
+        output = tmp_path / f"{len(told)}.json"
+        words = ["compile", str(folder / "config.yaml"), "--on", "vertex"]
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *words, "--output", str(output)],
+            cwd=ROOT,
+            check=True,
+        )
+        given = tasks(json.loads(output.read_text()))["Trainer"]["inputs"]["parameters"]
+        settings = json.loads(given["custom_config"]["runtimeValue"]["constant"])
+        told.append(settings["code"])
+    assert told[0] != told[1]
+
+
 @pytest.mark.parametrize(
     ("on", "sets", "said"),
     [

@@ -32,7 +32,7 @@ def noted(place):
 def found(index, serving=None):
     """The model that the stage gives."""
     model = standard_artifacts.Model()
-    model.uri = "where/the/orchestrator/says"
+    model.uri = "ram://nowhere/where/the/orchestrator/says"
     properties = ReleasedModel(index, serving).exec_properties
     stage = executor.Executor(base_executor.BaseExecutor.Context())
     stage.Do({}, {"model": [model]}, properties)
