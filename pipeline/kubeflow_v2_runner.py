@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from pipeline import remote_config
+from pipeline import imports, remote_config
 from pipeline.runtime import BASELINE
 
 # No driver runs on these orchestrators to tell what has changed: sources, what is
@@ -30,6 +30,7 @@ def compile_job(runtime: Any) -> dict[str, Any]:
     Raises:
       DataError: environments told by a column cannot be read from the data.
     """
+    imports.quickly("pipeline.pipeline")
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as tfx_runner
 
     from pipeline.pipeline import create_pipeline

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline import run_log
+from pipeline import imports, run_log
 from pipeline.config import PipelineConfig
 from pipeline.errors import ConfigError
 from pipeline.tables import SENTENCE, brief
@@ -130,6 +130,7 @@ def launch(
 
     try:
         with run_log.stage("start", progress.stages, say) as _:
+            imports.quickly("pipeline.pipeline", "pipeline.tfx_local")
             from pipeline import tfx_local
 
             nodes = tfx_local.prepare(make_graph(), os.path.basename(folder))
