@@ -1,63 +1,14 @@
 """The config's section `metadata`: a database server in the place of SQLite."""
 
-import os
-import re
 import urllib.parse
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from pipeline.config_types import LocalPath, Section, problem, short
+from pipeline.config_types import LocalPath, Section, short
+from pipeline.secret_config import Secret
 
 PORTS = {"mysql": 3306, "postgresql": 5432}
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def _variable(text: str) -> str:
-    if not _VARIABLE.fullmatch(text):
-        raise ValueError(  # without what it is, which may be the secret
-            "is no name of a variable; give that of the one that holds the secret, not"
-            " the secret"
-        )
-    return text
-
-
-class Secret(Section):
-    """Where a secret lies: in a variable of the environment, or in a file."""
-
-    env: Annotated[str, AfterValidator(_variable)] | None = None
-    file: LocalPath | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> "Secret":
-        if (self.env is None) == (self.file is None):
-            raise problem([], "names where a secret lies: give env or file, not both")
-        return self
-
-    def read(self) -> str:
-        """The secret.
-
-        Raises:
-          ValueError: there is none; the text goes on after the key.
-        """
-        if self.env is not None:
-            found = os.environ.get(self.env, "")
-            if not found:
-                raise ValueError(f".env is {self.env}, which is not set; export it")
-            return found
-        assert self.file is not None
-        try:
-            with open(self.file, encoding="utf-8") as file:
-                found = file.read().rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise ValueError(
-                f".file is {self.file}, which cannot be read ({reason}); correct the"
-                " path or its permissions"
-            ) from error
-        if not found:
-            raise ValueError(f".file is {self.file}, which is empty; write it there")
-        return found
 
 
 def _url(text: str) -> str:

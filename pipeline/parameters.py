@@ -35,7 +35,7 @@ def chosen(made: Any, asked: Asked) -> dict[str, str]:
       DataError: it is no span.
     """
     # Not `made.span`: that imports TFX, and a wrong argument is answered at once.
-    has_spans = any("spans" in source for source in made.config.data.sources)
+    has_spans = made.has_spans
     values = {}
     if made.methods:
         values["method"] = ""

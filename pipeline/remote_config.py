@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config_types import Count, Section, nearest, problem, short
+from pipeline.secret_config import Secret
 from pipeline.vertex_config import Training
 
 # Tasks that a container runs; the names of nodes, as the config writes names.
@@ -38,7 +39,6 @@ _MEMORY = re.compile(r"(\d+(?:\.\d+)?)(Mi|Gi|Ti|M|G|T)")
 _UNITS = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _LABEL_KEY = re.compile(r"[a-z][-_a-z0-9]{0,62}")
 _LABEL = re.compile(r"[-_a-z0-9]{0,63}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _memory(text: str) -> str:
@@ -90,15 +90,6 @@ def _account(text: str) -> str:
         raise ValueError(  # without what it is, which may be a key
             "is no address of a service account; give one, such as"
             " trainer@my-project.iam.gserviceaccount.com (never a key)"
-        )
-    return text
-
-
-def _variable(text: str) -> str:
-    if not _VARIABLE.fullmatch(text):
-        raise ValueError(  # without what it is, which may be the token
-            "is no name of a variable; give that of the one that holds the token, not"
-            " the token"
         )
     return text
 
@@ -208,17 +199,12 @@ class Vertex(Target):
     training: Training = Training()
 
 
-class Token(Section):
+class Token(Secret):
     """Where the token of a cluster lies: a variable, or a file."""
 
-    env: Annotated[str, AfterValidator(_variable)] | None = None
     file: str | None = None
 
-    @model_validator(mode="after")
-    def _one_place(self) -> "Token":
-        if (self.env is None) == (self.file is None):
-            raise problem([], "names where a token lies: give env or file, not both")
-        return self
+    _what = "token"
 
 
 class Kubeflow(Target):

@@ -79,9 +79,14 @@ class Compiled:
         return os.path.join(self.config.root, "artifacts")
 
     @property
+    def has_spans(self) -> bool:
+        """Whether a source has spans, and so the pipeline the parameter `span`."""
+        return any("spans" in source for source in self.config.data.sources)
+
+    @property
     def span(self) -> Any:
         """The newest span that is read; None where no source has spans."""
-        if not any("spans" in source for source in self.config.data.sources):
+        if not self.has_spans:
             return None
         return _parameter("span", "the newest span to read; empty for the config's")
 

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from components.source_manifest import listing
+from pipeline import parameters
 from pipeline.schema import make
 from tests.e2e import cluster
 from tests.e2e.helpers import CONFIG, write_sample
@@ -119,7 +120,7 @@ def as_submitted(job, bucket):
     files = listing.build_manifest(json.loads(told.replace(BUCKET, str(bucket))))
     values = job["runtimeConfig"]["parameterValues"]
     values["fingerprint"] = listing.fingerprint(files)
-    task["cachingOptions"] = {"enableCache": True}
+    parameters.with_cache(job)
     return job
 
 
